@@ -1,0 +1,1 @@
+"""cloister: private clustering and data generation from embeddings."""
