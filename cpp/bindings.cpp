@@ -1,0 +1,131 @@
+// Python's door to one backend, compiled once as _cpu and once as _cuda: addresses in, nothing out,
+// the GIL released. No logic: cloister/_backend has validated everything.
+#include <pybind11/pybind11.h>
+
+#include "kernels.hpp"
+
+namespace py = pybind11;
+using namespace cloister;
+
+namespace {
+
+using Address = std::uintptr_t;  // 0 for an output that is not wanted
+
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+bool signalled() {
+  const py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
+Execution on(int64_t threads, Address stream) { return {threads, stream, signalled}; }
+
+// Runs a kernel without the GIL; a signal's exception, already set, is passed on.
+template <class Kernel>
+void run(Kernel&& kernel) {
+  try {
+    const py::gil_scoped_release release;
+    kernel();
+  } catch (const Interrupted&) {
+    throw py::error_already_set();
+  }
+}
+
+void register_rows(py::module_& m) {
+  m.def("encode", [](Address rows, int64_t dtype, int64_t row_stride, int64_t n, int64_t d,
+                     double radius, double target, int64_t bound, Address codes, Address valid,
+                     int64_t threads, Address stream) {
+    run([&] {
+      encode(at<const void>(rows), static_cast<Dtype>(dtype), row_stride, n, d,
+             {radius, target, bound}, at<int16_t>(codes), at<uint8_t>(valid), on(threads, stream));
+    });
+  });
+}
+
+void register_tallies(py::module_& m) {
+  m.def("tally", [](Address codes, int64_t n, int64_t d, Address centres, int64_t k,
+                    Address offsets, int64_t classes, double radius, double target, int64_t bound,
+                    Address counts, Address sums, Address labels, int64_t threads, Address stream) {
+    run([&] {
+      tally(at<const int16_t>(codes), n, d,
+            {at<const int16_t>(centres), k, at<const int64_t>(offsets), classes},
+            {radius, target, bound}, at<int64_t>(counts), at<int64_t>(sums), at<int32_t>(labels),
+            on(threads, stream));
+    });
+  });
+  m.def("moments", [](Address codes, int64_t n, int64_t d, Address centres, int64_t k,
+                      Address offsets, int64_t classes, double radius, double target, int64_t bound,
+                      Address group, int64_t moment, Address out, int64_t threads, Address stream) {
+    run([&] {
+      moments(at<const int16_t>(codes), n, d,
+              {at<const int16_t>(centres), k, at<const int64_t>(offsets), classes},
+              {radius, target, bound}, at<const int64_t>(group), static_cast<Moment>(moment),
+              at<int64_t>(out), on(threads, stream));
+    });
+  });
+  m.def("bins", [](Address codes, int64_t n, int64_t d, Address projections, Address origins,
+                   Address widths, Address cells, int64_t axes, Address offsets, int64_t classes,
+                   Address counts, int64_t threads, Address stream) {
+    run([&] {
+      bins(at<const int16_t>(codes), n, d,
+           {at<const int16_t>(projections), at<const int64_t>(origins), at<const int64_t>(widths),
+            at<const int64_t>(cells), axes},
+           at<const int64_t>(offsets), classes, at<int64_t>(counts), on(threads, stream));
+    });
+  });
+}
+
+void register_nearest(py::module_& m) {
+  m.def("nearest", [](Address rows, int64_t n, int64_t d, Address shift, Address centres, int64_t k,
+                      Address labels, Address distances, Address all_distances, Address sums,
+                      Address counts, double sum_scale, int64_t threads, Address stream) {
+    run([&] {
+      nearest(at<const float>(rows), n, d, at<const float>(shift), at<const float>(centres), k,
+              {at<int32_t>(labels), at<double>(distances), at<float>(all_distances),
+               at<int64_t>(sums), at<int64_t>(counts), sum_scale},
+              on(threads, stream));
+    });
+  });
+}
+
+void register_random(py::module_& m) {
+  m.def("noise", [](Address key, uint32_t stream_id, double sigma, int64_t n, Address out,
+                    int64_t threads, Address stream) {
+    run([&] {
+      noise(at<const uint8_t>(key), stream_id, sigma, n, at<int64_t>(out), on(threads, stream));
+    });
+  });
+  m.def("chacha20_block", [](Address key, uint32_t counter, Address nonce, Address out) {
+    chacha20_block(at<const uint8_t>(key), counter, at<const uint8_t>(nonce), at<uint8_t>(out));
+  });
+  m.def("sample_mixture", [](uint64_t seed, int64_t first_row, int64_t n, int64_t d, Address means,
+                             Address factors, Address scales, Address covariance_of, int64_t rank,
+                             Address components, Address out, int64_t threads, Address stream) {
+    run([&] {
+      sample_mixture(seed, first_row, n, d,
+                     {at<const float>(means), at<const float>(factors), at<const float>(scales),
+                      at<const int64_t>(covariance_of), rank},
+                     at<const int32_t>(components), at<float>(out), on(threads, stream));
+    });
+  });
+}
+
+void register_targets(py::module_& m) {
+  m.def("target_name", &target_name);
+  m.def("use_target", &use_target);
+  m.def("target_supported", &target_supported);
+  m.def("device_count", &device_count);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(PKG_MODULE, m, py::mod_gil_not_used()) {
+  register_rows(m);
+  register_tallies(m);
+  register_nearest(m);
+  register_random(m);
+  register_targets(m);
+}

@@ -1,0 +1,52 @@
+// Clip of kernels.hpp: real or integer vectors to integer vectors inside the ball.
+
+// Memory of one call, given back also when another allocation fails.
+template <class T>
+struct Scratch {
+  T* data;
+  explicit Scratch(int64_t n) : data(new T[size_t(n)]()) {}
+  ~Scratch() { delete[] data; }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+};
+
+[[gnu::always_inline]] inline double rint_small(double x) {
+  return (x + rounding_magic) - rounding_magic;
+}
+
+[[gnu::always_inline]] inline int64_t integer_norm_squared(const int16_t* code, int64_t d) {
+  int64_t sum = 0;
+  // A product of any two int16 fits int32; a sum of several does not, before the check.
+  for (int64_t j = 0; j < d; ++j) sum += int64_t(int32_t(code[j]) * int32_t(code[j]));
+  return sum;
+}
+
+// The guarantee rests on this check alone, made on the very integers that are summed.
+inline void keep_in_ball(int16_t* code, int64_t d, int64_t bound) {
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (integer_norm_squared(code, d) <= bound * bound) return;
+    for (int64_t j = 0; j < d; ++j) code[j] = int16_t(code[j] - (code[j] > 0) + (code[j] < 0));
+  }
+  if (integer_norm_squared(code, d) > bound * bound) {
+    for (int64_t j = 0; j < d; ++j) code[j] = 0;
+  }
+}
+
+[[gnu::always_inline]] inline double clip_factor(double norm, const Clip& clip) {
+  return clip.target / (norm > clip.radius ? norm : clip.radius);
+}
+
+void clip_residual(const int16_t* code, const int16_t* centre, int64_t d, Clip clip,
+                   int16_t* residual) {
+  int64_t norm_squared = 0;  // both norms <= 2^14, so each difference fits 16 bits and a sign
+  for (int64_t j = 0; j < d; ++j) {
+    const int64_t difference = int32_t(code[j]) - int32_t(centre[j]);
+    norm_squared += difference * difference;
+  }
+  const double factor = clip_factor(__builtin_sqrt(double(norm_squared)), clip);
+  for (int64_t j = 0; j < d; ++j) {
+    const double difference = double(int32_t(code[j]) - int32_t(centre[j]));
+    residual[j] = int16_t(int32_t(rint_small(difference * factor)));
+  }
+  keep_in_ball(residual, d, clip.bound);
+}

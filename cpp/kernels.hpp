@@ -1,0 +1,139 @@
+// The interface that every backend implements: plain structs and free functions, nothing else.
+//
+// Python has validated all arguments, owns every output and passes addresses; a kernel checks
+// nothing, owns only scratch and throws only on device errors, lack of memory or interruption. All
+// arrays are C-contiguous unless a stride is given. Integer sums wrap modulo 2^64.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+
+namespace cloister {
+
+struct Execution {
+  int64_t threads;        // number of host threads, at least 1
+  std::uintptr_t stream;  // device stream; unused by the host
+  // Asked by the calling thread between its chunks of work, every 50 ms or less on a processor with
+  // vector instructions, for up to some 2^26 products a row.
+  bool (*interrupted)();
+};
+
+struct Interrupted : std::runtime_error {
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+enum class Dtype : int64_t { float32 = 0, float64 = 1, float16 = 2, bfloat16 = 3 };
+
+// How a vector v (a row, or a difference of integers) becomes an integer vector of norm <= bound:
+//   norm = sqrt(sum v_i^2),  code_i = rint(v_i * (target / max(norm, radius)))
+// in float64, with target = bound - sqrt(d)/2, so that rounding cannot leave the ball. Whatever the
+// floats did, the integers are then checked: while sum code_i^2 > bound^2 every code moves one step
+// towards zero (at most twice), and a vector that still fails becomes zero.
+struct Clip {
+  double radius;
+  double target;
+  int64_t bound;
+};
+
+// The public partition. Rows are sorted by class: class g owns rows offsets[g] .. offsets[g+1], and
+// its centres are g*k .. g*k + k - 1. Rows outside all ranges contribute nothing.
+// The cell of a row x of class g is  argmin_j (|c_j|^2 - 2 <x, c_j>)  over the class's centres, in
+// exact int32 arithmetic (codes and centres have norm <= 2^14), ties to the smallest j.
+struct Partition {
+  const int16_t* centres;  // (classes * k, d)
+  int64_t k;
+  const int64_t* offsets;  // (classes + 1,)
+  int64_t classes;
+};
+
+// codes[i] = Clip of row i. valid[i] = 0, and codes[i] = 0, if the row has a NaN, an infinity or a
+// value beyond float32. Rows are converted to float32 first; the norm is a float64 sum of 16 lanes
+// (lane l takes coordinates l, l+16, ...) folded by halves: 8, 4, 2, 1.
+void encode(const void* rows, Dtype dtype, int64_t row_stride, int64_t n, int64_t d, Clip clip,
+            int16_t* codes, uint8_t* valid, Execution execution);
+
+// counts[j] = rows in cell j; sums[j] = sum of the codes in cell j or, with clip.bound > 0, of the
+// Clip of (code - c_j), norm from an exact int64 sum. Adds to counts (cells,) and sums (cells, d).
+// labels (n,), if given, receives the cell of each row: owner-side.
+void tally(const int16_t* codes, int64_t n, int64_t d, Partition partition, Clip clip,
+           int64_t* counts, int64_t* sums, int32_t* labels, Execution execution);
+
+enum class Moment : int64_t { full = 0, diagonal = 1, trace = 2 };
+
+// With r = Clip of (code - c_j) for a row of cell j, adds to out[group[j]]: the upper triangle of
+// r r^T by rows (full: d(d+1)/2 entries), its diagonal (d) or its trace (1). clip.bound <= 2^11.
+void moments(const int16_t* codes, int64_t n, int64_t d, Partition partition, Clip clip,
+             const int64_t* group, Moment moment, int64_t* out, Execution execution);
+
+// A public grid: axis a of a row is  min(max(floor((<code, p_a> - origin_a) / width_a), 0), cells_a
+// - 1), and its bin is the mixed-radix number of its axes, the first axis most significant.
+struct Grid {
+  const int16_t* projections;  // (axes, d), norms <= 2^14
+  const int64_t* origins;
+  const int64_t* widths;
+  const int64_t* cells;
+  int64_t axes;
+};
+
+// Adds to counts (classes, product of cells) the number of rows in each bin, by class.
+void bins(const int16_t* codes, int64_t n, int64_t d, Grid grid, const int64_t* offsets,
+          int64_t classes, int64_t* counts, Execution execution);
+
+// Owner-side and not private. With x = row - shift (null: no shift), in float32 throughout:
+//   <x, c> = a chain of fused multiply-adds in coordinate order, restarted from zero every 256
+//            coordinates, the partial sums added in order; <c, c> likewise
+//   labels[i] = argmin_j (<c_j, c_j> / 2 - <x, c_j>), ties to the smallest j
+//   all_distances[i, j] = <x - c_j, x - c_j>
+// distances[i] = |x - c_label|^2 in float64: each difference, square and sum rounded, 8 lanes (lane
+// l takes coordinates l, l+8, ...) folded by halves: 4, 2, 1.
+// Adds to sums[label] rint(x * sum_scale), ties to even, and to counts[label] 1; sum_scale is a
+// power of two with |x| * sum_scale <= 2^50. Every output may be null. All are the same bits for
+// any number of threads and any instruction set, and a row's do not depend on the other rows.
+struct Nearest {
+  int32_t* labels;       // (n,)
+  double* distances;     // (n,)
+  float* all_distances;  // (n, k)
+  int64_t* sums;         // (k, d)
+  int64_t* counts;       // (k,)
+  double sum_scale;
+};
+void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const float* centres,
+             int64_t k, Nearest out, Execution execution);
+
+// out[i] = round(sigma * g_i), g_i independent standard normal, sampled exactly; ties upwards.
+// Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b) and
+// starts at counter 0, so the output depends on neither target nor threads. 0 < sigma < 2^52.
+void noise(const uint8_t* key, uint32_t stream, double sigma, int64_t n, int64_t* out,
+           Execution execution);
+
+// One ChaCha20 block, for the test vectors of RFC 8439. key: 32 bytes, nonce: 12 bytes.
+void chacha20_block(const uint8_t* key, uint32_t counter, const uint8_t* nonce, uint8_t* out);
+
+// Row i of a mixture, for the rows first_row .. first_row + n of an endless sequence:
+//   out[i] = means[c] + (sum_t z_t factors[f][t] + scales[f] * z_(rank + .)),  c = components[i],
+//   f = covariance_of[c]
+// in float32: the bracket is one chain of fused multiply-adds from zero, t in order, the scale
+// last, and the mean is added to it. scales may be null (then rank normals a row), rank may be 0.
+// z_t is a standard normal, a function of (seed, first_row + i, t) alone, up to 6.764 in magnitude:
+// of the outputs w of Philox4x32-10 with key seed and counter (row mod 2^32, row / 2^32, t / 4, 0),
+// low words first, z_(4b) and z_(4b + 1) are sqrt(-2 ln u(w_0)) times the cosine and the sine of
+// 2 pi u(w_1), and z_(4b + 2) and z_(4b + 3) the same of w_2 and w_3, u(w) = (w + 1/2) / 2^32, in
+// the float32 steps of normal.inl.
+struct Mixture {
+  const float* means;            // (components, d)
+  const float* factors;          // (covariances, rank, d)
+  const float* scales;           // (covariances, d) or null
+  const int64_t* covariance_of;  // (components,)
+  int64_t rank;
+};
+void sample_mixture(uint64_t seed, int64_t first_row, int64_t n, int64_t d, Mixture mixture,
+                    const int32_t* components, float* out, Execution execution);
+
+// Instruction sets: "generic", "avx2", "avx512". use_target returns false if the processor lacks
+// it.
+const char* target_name();
+bool use_target(const char* name);
+bool target_supported(const char* name);
+int64_t device_count();  // devices of this backend: 1 for the host
+
+}  // namespace cloister

@@ -1,0 +1,128 @@
+#include <numeric>
+
+#include "cells.hpp"
+#include "parallel.hpp"
+
+namespace cloister {
+namespace {
+
+constexpr int64_t tile_rows = 510;  // int32 products of norm <= 2^11: 510 * 2^22 < 2^31
+
+struct Residuals {
+  const int16_t* codes;
+  const int16_t* centres;
+  int64_t d;
+  Clip clip;
+  const int64_t* rows;   // the rows of one group
+  const int32_t* cells;  // the cell of each row of the data set
+
+  void fill(int64_t begin, int64_t end, int16_t* tile) const {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t row = rows[i];
+      targets().clip_residual(codes + row * d, centres + cells[row] * d, d, clip,
+                              tile + (i - begin) * d);
+    }
+  }
+};
+
+void add_tile(const int16_t* tile, int64_t m, int64_t d, Moment moment, int64_t* table) {
+  if (moment == Moment::full) {
+    targets().add_outer_products(tile, m, d, table);
+    return;
+  }
+  for (int64_t i = 0; i < m; ++i) {
+    int64_t norm_squared = 0;
+    for (int64_t j = 0; j < d; ++j) {
+      const int32_t square = tile[i * d + j] * tile[i * d + j];
+      norm_squared += square;
+      if (moment == Moment::diagonal) table[j] += square;
+    }
+    if (moment == Moment::trace) table[0] += norm_squared;
+  }
+}
+
+int64_t table_size(Moment moment, int64_t d) {
+  return moment == Moment::full ? d * d : moment == Moment::diagonal ? d : 1;
+}
+
+void add_table(const int64_t* table, Moment moment, int64_t d, int64_t* out) {
+  if (moment != Moment::full) {
+    for (int64_t i = 0; i < table_size(moment, d); ++i) out[i] += table[i];
+    return;
+  }
+  for (int64_t i = 0; i < d; ++i) {
+    for (int64_t j = i; j < d; ++j) *out++ += table[i * d + j];
+  }
+}
+
+void moments_of_group(const Residuals& residuals, int64_t n, Moment moment, int64_t* out,
+                      const Execution& execution) {
+  const int64_t d = residuals.d;
+  // Tiles of some 10^9 products at most, so that a signal is noticed in time.
+  const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 30) / (d * d), 32, tile_rows);
+  const int64_t size = table_size(moment, d);
+  const int64_t threads = threads_with_tables(execution, n, chunk, 8 * size);
+  std::vector<int64_t> tables(static_cast<size_t>(threads * size), 0);
+  const Execution shared{threads, execution.stream, execution.interrupted};
+  parallel_for(n, chunk, shared, [&](int64_t begin, int64_t end, int64_t slot) {
+    std::vector<int16_t> tile(static_cast<size_t>((end - begin) * d));
+    residuals.fill(begin, end, tile.data());
+    add_tile(tile.data(), end - begin, d, moment, tables.data() + slot * size);
+  });
+  for (int64_t slot = 0; slot < threads; ++slot) {
+    add_table(tables.data() + slot * size, moment, d, out);
+  }
+}
+
+// The cell of every row, numbered over all classes; -1 for rows outside all classes.
+std::vector<int32_t> cells_of_rows(const int16_t* codes, int64_t n, int64_t d,
+                                   const Partition& partition, const Execution& execution) {
+  std::vector<int32_t> cells(static_cast<size_t>(n), -1);
+  for (int64_t g = 0; g < partition.classes; ++g) {
+    const int64_t start = partition.offsets[g];
+    const ClassCentres centres(codes, d, partition.centres + g * partition.k * d, partition.k);
+    parallel_for(
+        partition.offsets[g + 1] - start, centres.chunk(), execution,
+        [&](int64_t begin, int64_t end, int64_t) {
+          std::vector<int32_t> labels(static_cast<size_t>(end - begin), 0);
+          if (partition.k > 1) {
+            targets().assign_cells(centres.task(), start + begin, start + end, labels.data());
+          }
+          for (int64_t i = begin; i < end; ++i) {
+            cells[static_cast<size_t>(start + i)] =
+                static_cast<int32_t>(g * partition.k) + labels[static_cast<size_t>(i - begin)];
+          }
+        });
+  }
+  return cells;
+}
+
+}  // namespace
+
+void moments(const int16_t* codes, int64_t n, int64_t d, Partition partition, Clip clip,
+             const int64_t* group, Moment moment, int64_t* out, Execution execution) {
+  const std::vector<int32_t> cells = cells_of_rows(codes, n, d, partition, execution);
+  const int64_t groups = 1 + *std::max_element(group, group + partition.classes * partition.k);
+  const int64_t out_size = moment == Moment::full ? d * (d + 1) / 2 : table_size(moment, d);
+  // A counting sort of the rows by group; rows outside all classes are left out.
+  std::vector<int64_t> ends(static_cast<size_t>(groups + 1), 0);
+  auto group_of = [&](int32_t cell) { return static_cast<size_t>(group[cell]); };
+  for (const int32_t cell : cells) {
+    if (cell >= 0) ++ends[group_of(cell) + 1];
+  }
+  std::partial_sum(ends.begin(), ends.end(), ends.begin());
+  std::vector<int64_t> next(ends);
+  std::vector<int64_t> rows(static_cast<size_t>(ends.back()));
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t cell = cells[static_cast<size_t>(i)];
+    if (cell >= 0) rows[static_cast<size_t>(next[group_of(cell)]++)] = i;
+  }
+  for (size_t g = 0; g < static_cast<size_t>(groups); ++g) {
+    const Residuals residuals{codes, partition.centres,     d,
+                              clip,  rows.data() + ends[g], cells.data()};
+    moments_of_group(residuals, ends[g + 1] - ends[g], moment,
+                     out + static_cast<int64_t>(g) * out_size, execution);
+  }
+}
+
+}  // namespace cloister

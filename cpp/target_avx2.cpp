@@ -1,0 +1,57 @@
+// x86-64 with AVX2 and FMA.
+#include "targets.hpp"
+
+#if defined(__x86_64__)
+// Every header comes before the pragma: what they hold must stay baseline code.
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi2")
+
+namespace cloister::target_avx2 {
+namespace {
+
+bool is_supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+namespace simd {
+
+typedef int32_t Int32 __attribute__((vector_size(32)));
+typedef float Float32 __attribute__((vector_size(32)));
+constexpr int64_t broadcast_block = 5;  // 2 x 5 accumulators and 3 operands fit 16 registers
+
+[[gnu::always_inline]] inline Int32 add_pair_products(Int32 accumulator, Int32 a, Int32 b) {
+  return accumulator + (Int32)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+}
+
+[[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+
+// Products of the low halves of the 64-bit lanes.
+[[gnu::always_inline]] inline Int32 multiply_low_halves(Int32 a, Int32 b) {
+  return (Int32)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+}
+
+[[gnu::always_inline]] inline Float32 square_root(Float32 a) { return _mm256_sqrt_ps(a); }
+
+}  // namespace simd
+
+#include "target_loops.inl"
+
+}  // namespace
+}  // namespace cloister::target_avx2
+
+#pragma GCC pop_options
+
+namespace cloister {
+const Targets avx2_targets = target_avx2::table("avx2");
+}
+#else
+namespace cloister {
+const Targets avx2_targets = unsupported_targets("avx2");
+}
+#endif

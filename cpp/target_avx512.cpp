@@ -1,0 +1,65 @@
+// x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI.
+#include "targets.hpp"
+
+#if defined(__x86_64__)
+// Every header comes before the pragma: what they hold must stay baseline code.
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#pragma GCC target("prefer-vector-width=512")
+
+namespace cloister::target_avx512 {
+namespace {
+
+bool is_supported() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+}
+
+namespace simd {
+
+typedef int32_t Int32 __attribute__((vector_size(64)));
+typedef float Float32 __attribute__((vector_size(64)));
+constexpr int64_t broadcast_block = 12;  // 2 x 12 accumulators and 3 operands fit 32 registers
+
+[[gnu::always_inline]] inline Int32 add_pair_products(Int32 accumulator, Int32 a, Int32 b) {
+  return (Int32)_mm512_dpwssd_epi32((__m512i)accumulator, (__m512i)a, (__m512i)b);
+}
+
+[[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+
+// GCC 12 warns of the undefined operand inside the unmasked forms of the next two; a full mask
+// costs nothing. Products of the low halves of the 64-bit lanes:
+[[gnu::always_inline]] inline Int32 multiply_low_halves(Int32 a, Int32 b) {
+  return (Int32)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);
+}
+
+[[gnu::always_inline]] inline Float32 square_root(Float32 a) {
+  return _mm512_maskz_sqrt_ps(0xFFFF, a);
+}
+
+}  // namespace simd
+
+#include "target_loops.inl"
+
+}  // namespace
+}  // namespace cloister::target_avx512
+
+#pragma GCC pop_options
+
+namespace cloister {
+const Targets avx512_targets = target_avx512::table("avx512");
+}
+#else
+namespace cloister {
+const Targets avx512_targets = unsupported_targets("avx512");
+}
+#endif

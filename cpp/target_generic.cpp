@@ -1,0 +1,59 @@
+// Every processor: no more than the language, and SSE2 where the baseline has it.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "targets.hpp"
+
+namespace cloister::target_generic {
+namespace {
+
+bool is_supported() { return true; }
+
+namespace simd {
+
+typedef int32_t Int32 __attribute__((vector_size(16)));
+typedef float Float32 __attribute__((vector_size(16)));
+constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators fit the registers
+
+// accumulator + a.low * b.low + a.high * b.high, of the two int16 halves of each lane
+[[gnu::always_inline]] inline Int32 add_pair_products(Int32 accumulator, Int32 a, Int32 b) {
+#if defined(__SSE2__)
+  return accumulator + (Int32)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+  const Int32 low = ((a << 16) >> 16) * ((b << 16) >> 16);
+  return accumulator + low + (a >> 16) * (b >> 16);
+#endif
+}
+
+[[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {
+  Float32 result;
+  for (int lane = 0; lane < 4; ++lane) result[lane] = std::fmaf(a[lane], b[lane], c[lane]);
+  return result;
+}
+
+// Products of the low halves of the 64-bit lanes.
+[[gnu::always_inline]] inline Int32 multiply_low_halves(Int32 a, Int32 b) {
+  typedef uint64_t Uint64 __attribute__((vector_size(16)));
+  return (Int32)(((Uint64)a & UINT32_MAX) * ((Uint64)b & UINT32_MAX));
+}
+
+[[gnu::always_inline]] inline Float32 square_root(Float32 a) {
+  Float32 result;
+  for (int lane = 0; lane < 4; ++lane) result[lane] = std::sqrt(a[lane]);
+  return result;
+}
+
+}  // namespace simd
+
+#include "target_loops.inl"
+
+}  // namespace
+}  // namespace cloister::target_generic
+
+namespace cloister {
+const Targets generic_targets = target_generic::table("generic");
+}

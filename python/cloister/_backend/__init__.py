@@ -1,0 +1,39 @@
+"""The only door to the compiled kernels.
+
+Arrays cross as addresses, so a wrong shape would be a segmentation fault: every function here
+checks dtype, layout and shape of what it passes. The kernels themselves check nothing. What each
+one computes is written in cpp/kernels.hpp.
+"""
+
+from cloister._backend.library import (
+    TARGETS,
+    num_threads,
+    set_num_threads,
+    supported_targets,
+    target,
+    use_target,
+)
+from cloister._backend.random import chacha20_block, noise, sample_mixture
+from cloister._backend.rows import ROW_DTYPES, encode, nearest
+from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
+
+__all__ = [
+    "MOMENTS",
+    "ROW_DTYPES",
+    "TARGETS",
+    "Grid",
+    "Partition",
+    "bins",
+    "chacha20_block",
+    "encode",
+    "moments",
+    "nearest",
+    "noise",
+    "num_threads",
+    "sample_mixture",
+    "set_num_threads",
+    "supported_targets",
+    "tally",
+    "target",
+    "use_target",
+]

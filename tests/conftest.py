@@ -1,0 +1,46 @@
+"""What tests share: real data where it is at hand, targets, hashes."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloister import _backend
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(params=_backend.supported_targets())
+def target(request):
+    with _backend.use_target(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def restore_threads():
+    yield
+    _backend.set_num_threads(None)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20250616)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    def load(name):
+        path = DATA / name
+        if not path.exists():
+            pytest.skip(f"real data set {name} is not at hand (expected beside the checkout)")
+        return np.load(path)
+
+    return load
+
+
+def sha256(*arrays):
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

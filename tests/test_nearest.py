@@ -1,0 +1,202 @@
+"""The nearest kernel against its twin, on every instruction set, bit for bit."""
+
+import signal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import reference_nearest as reference
+from cloister import _backend
+from cloister.errors import InvalidInput, InvalidType
+
+WIDTHS = {"generic": 4, "avx2": 8, "avx512": 16}
+
+
+def run_nearest(rows, centres, shift=None, sum_scale=1.0):
+    (n, d), k = rows.shape, len(centres)
+    outputs = {
+        "labels": np.full(n, -1, np.int32),
+        "distances": np.full(n, -1.0),
+        "all_distances": np.full((n, k), -1.0, np.float32),
+        "sums": np.zeros((k, d), np.int64),
+        "counts": np.zeros(k, np.int64),
+    }
+    _backend.nearest(rows, centres, shift=shift, sum_scale=sum_scale, **outputs)
+    return outputs
+
+
+def assert_same_bits(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype, name
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def make_problem(n, k, d, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n, d), dtype=np.float32) * np.float32(3)
+    centres = rng.standard_normal((k, d), dtype=np.float32)
+    return rows, centres, rng.standard_normal(d, dtype=np.float32)
+
+
+def sizes(width):
+    return [1, 3, 7, width - 1, width, width + 1, 3 * width, 8 * width + 2]
+
+
+def test_the_reference_rounds_a_fused_multiply_add_once():
+    rng = np.random.default_rng(1)
+    a, b, c = rng.integers(-(2**24), 2**24, (3, 3000)) * 2.0 ** rng.integers(-30, 0, (3, 3000))
+    a, b, c = (v.astype(np.float32) for v in (a, b, c))
+    c[:1000] = -(a * b)[:1000]  # cancellation, where two roundings differ most
+    found = reference.fused_multiply_add(a, b, c)
+    for a_i, b_i, c_i, found_i in zip(a, b, c, found, strict=True):
+        exact = Fraction(float(a_i)) * Fraction(float(b_i)) + Fraction(float(c_i))
+        below, above = np.nextafter(found_i, np.float32([-np.inf, np.inf]))
+        error = abs(exact - Fraction(float(found_i)))
+        assert error <= min(abs(exact - Fraction(float(v))) for v in (below, above))
+
+
+@pytest.mark.parametrize("varied", ["n", "k", "d"])
+def test_equals_the_reference_at_awkward_sizes(target, varied):
+    for size in sizes(WIDTHS[target]):
+        shape = {"n": 5, "k": 4, "d": 6, varied: size}
+        rows, centres, shift = make_problem(**shape, seed=size)
+        found = run_nearest(rows, centres, shift, 2.0**30)
+        assert_same_bits(found, reference.nearest(rows, centres, shift, 2.0**30))
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "d"), [(67, 61, 5), (40, 13, 255), (40, 7, 257), (33, 11, 700), (9, 130, 33)]
+)
+def test_equals_the_reference_over_several_blocks_and_chains(target, n, k, d):
+    rows, centres, shift = make_problem(n, k, d)
+    found = run_nearest(rows, centres, shift, 2.0**20)
+    assert_same_bits(found, reference.nearest(rows, centres, shift, 2.0**20))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_threads_and_targets_give_the_same_bits(target, threads, restore_threads):
+    rows, centres, shift = make_problem(3000, 37, 130)
+    _backend.set_num_threads(3)
+    with _backend.use_target("generic"):
+        expected = run_nearest(rows, centres, shift, 2.0**25)
+    _backend.set_num_threads(threads)
+    assert_same_bits(run_nearest(rows, centres, shift, 2.0**25), expected)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
+def test_a_row_does_not_depend_on_its_batch(chunk):
+    rows, centres, shift = make_problem(1500, 20, 90)
+    whole = run_nearest(rows, centres, shift)
+    sums = np.zeros_like(whole["sums"])
+    for start in range(0, len(rows), chunk):
+        part = run_nearest(rows[start : start + chunk], centres, shift)
+        for name in ("labels", "distances", "all_distances"):
+            np.testing.assert_array_equal(part[name], whole[name][start : start + chunk])
+        sums += part["sums"]
+    np.testing.assert_array_equal(sums, whole["sums"])
+
+
+def test_ties_go_to_the_first_centre(target):
+    rng = np.random.default_rng(3)
+    rows = rng.integers(-3, 4, (500, 3)).astype(np.float32)
+    centres = rng.integers(-3, 4, (90, 3)).astype(np.float32)
+    centres[50:] = centres[:40]  # whatever block they fall in
+    exact = ((rows[:, None] - centres[None]) ** 2).sum(axis=2)
+    found = run_nearest(rows, centres)
+    np.testing.assert_array_equal(found["labels"], exact.argmin(axis=1))
+    np.testing.assert_array_equal(found["all_distances"], exact)
+
+
+def test_duplicate_rows_share_label_and_distance(target):
+    rows, centres, shift = make_problem(1, 70, 300)
+    found = run_nearest(np.repeat(rows, 517, axis=0), centres, shift)
+    assert len(np.unique(found["labels"])) == len(np.unique(found["distances"])) == 1
+    assert found["counts"].max() == 517
+
+
+def test_sums_are_exact_up_to_the_documented_bound(target):
+    rows = np.array([[1.0], [-1.0], [2.0**-50], [0.5 + 2.0**-20], [1.0]], np.float32)
+    sums, counts = np.zeros((1, 1), np.int64), np.zeros(1, np.int64)
+    centre = np.zeros((1, 1), np.float32)
+    _backend.nearest(rows, centre, sums=sums, counts=counts, sum_scale=2.0**50)
+    assert sums[0, 0] == 2**50 + 1 + 2**49 + 2**30
+    assert counts[0] == 5
+
+
+def test_sums_round_ties_to_even_and_add_to_what_is_there(target):
+    rows = np.array([[0.5], [1.5], [-0.5], [-1.5], [2.5]], np.float32)
+    sums = np.full((1, 1), 100, np.int64)
+    _backend.nearest(rows, np.zeros((1, 1), np.float32), sums=sums)
+    assert sums[0, 0] == 100 + (0 + 2 - 0 - 2 + 2)
+
+
+def test_tables_shared_by_threads_give_the_same_sums(restore_threads):
+    k, d = 16000, 1100  # two tables of 8 k d bytes would already be more than the kernel allows
+    rows, centres, _ = make_problem(600, 40, d)
+    many = np.full((k, d), 1e3, np.float32)
+    many[:: k // 40] = centres
+    sums, counts = np.zeros((k, d), np.int64), np.zeros(k, np.int64)
+    _backend.set_num_threads(8)
+    _backend.nearest(rows, many, sums=sums, counts=counts, sum_scale=2.0**20)
+    few = run_nearest(rows, centres, sum_scale=2.0**20)
+    np.testing.assert_array_equal(sums[:: k // 40], few["sums"])
+    np.testing.assert_array_equal(counts[:: k // 40], few["counts"])
+
+
+def test_a_signal_interrupts_a_long_call(restore_threads):
+    rows, centres, _ = make_problem(100_000, 20_000, 64)
+    _backend.set_num_threads(1)  # at least a second of products
+
+    def stop(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    labels = np.full(len(rows), -1, np.int32)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(TimeoutError):
+            _backend.nearest(rows, centres, labels=labels)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert labels[-1] == -1  # it did not get there
+
+
+def test_no_rows_change_nothing():
+    sums = np.full((2, 3), 7, np.int64)
+    _backend.nearest(np.empty((0, 3), np.float32), np.zeros((2, 3), np.float32), sums=sums)
+    assert (sums == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"rows": np.zeros((4, 3))}, InvalidType, "rows must have dtype float32, got float64"),
+        (
+            {"rows": np.zeros((3, 4), np.float32).T},
+            InvalidInput,
+            "rows must be C-contiguous",
+        ),
+        ({"centres": np.zeros((2, 4), np.float32)}, InvalidInput, "centres must have shape"),
+        ({"centres": np.zeros((0, 3), np.float32)}, InvalidInput, "centres must have between"),
+        ({"shift": np.zeros(4, np.float32)}, InvalidInput, r"shift must have shape \(3,\)"),
+        ({"labels": np.zeros(4, np.int64)}, InvalidType, "labels must have dtype int32"),
+        ({"distances": [0.0] * 4}, InvalidType, "distances must be a numpy array"),
+        ({"counts": np.zeros(3, np.int64)}, InvalidInput, r"counts must have shape \(2,\)"),
+        ({"sum_scale": 3.0}, InvalidInput, "sum_scale must be a power of two, got 3.0"),
+        ({"sum_scale": np.inf}, InvalidInput, "sum_scale must be a power of two"),
+    ],
+)
+def test_bad_arrays_are_refused(change, error, message):
+    arguments = {"rows": np.zeros((4, 3), np.float32), "centres": np.zeros((2, 3), np.float32)}
+    with pytest.raises(error, match=message):
+        _backend.nearest(**(arguments | change))
+
+
+def test_a_read_only_output_is_refused():
+    labels = np.zeros(4, np.int32)
+    labels.flags.writeable = False
+    with pytest.raises(InvalidInput, match="labels is written to, but is read-only"):
+        _backend.nearest(np.zeros((4, 3), np.float32), np.zeros((2, 3), np.float32), labels=labels)
