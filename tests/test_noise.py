@@ -1,0 +1,211 @@
+"""noise: the cipher of RFC 8439, the bits of the twin everywhere, never the same ones twice."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from math import nextafter
+
+import numpy as np
+import pytest
+
+import reference_noise
+from cloister import _backend
+from cloister.errors import InvalidInput
+from cloister.privacy.generator import fresh_key, rounded_gaussian
+
+KEY = bytes(range(32))
+ZERO_KEY = bytes(32)
+
+# RFC 8439, section 2.3.2 and appendix A.1: key, counter, nonce, keystream
+BLOCKS = {
+    "2.3.2": (KEY, 1, "000000090000004a00000000",
+        "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e"
+        "d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e"),
+    "A.1 #1": (ZERO_KEY, 0, "00" * 12,
+        "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7"
+        "da41597c5157488d7724e03fb8d84a376a43b8f41518a11cc387b669b2ee6586"),
+    "A.1 #2": (ZERO_KEY, 1, "00" * 12,
+        "9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed"
+        "29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f"),
+    "A.1 #3": (bytes(31) + b"\1", 1, "00" * 12,
+        "3aeb5224ecf849929b9d828db1ced4dd832025e8018b8160b82284f3c949aa5a"
+        "8eca00bbb4a73bdad192b5c42f73f2fd4e273644c8b36125a64addeb006c13a0"),
+    "A.1 #4": (b"\0\xff" + bytes(30), 2, "00" * 12,
+        "72d54dfbf12ec44b362692df94137f328fea8da73990265ec1bbbea1ae9af0ca"
+        "13b25aa26cb4a648cb9b9d1be65b2c0924a66c54d545ec1b7374f4872e99f096"),
+    "A.1 #5": (ZERO_KEY, 0, "00" * 11 + "02",
+        "c2c64d378cd536374ae204b9ef933fcd1a8b2288b3dfa49672ab765b54ee27c7"
+        "8a970e0e955c14f3a88e741b97c286f75f8fc299e8148362fa198a39531bed6d"),
+}  # fmt: skip
+
+# Every number of leading digits (0 to 4), every outcome of the first look at a rounding, powers of
+# two and their neighbours, subnormals, and the largest sigma there is.
+SIGMAS = [
+    *(5e-324, 1e-9, 1e-3, 0.1, 1 / 3, 0.9, nextafter(1, 0), 1.0, nextafter(1, 2), 3.0, 7.5),
+    *(2.0**10, 1.9 * 2**15, 2.0**20, 1.9 * 2**31, 2.0**40, 1.9 * 2**47, 2.0**51),
+    nextafter(2.0**52, 0),
+]
+
+# Streams of KEY in which first digits tie soon: in the runs of exp(-1/2), falling and not, in
+# those of exp(-x p), and in the choices by x. Found by counting over streams 100 to 160.
+TIES = [(101, 2460), (102, 460), (107, 620), (125, 370), (126, 1020), (127, 160), (132, 1540)]
+TIES += [(100, 1620), (153, 1840)]
+
+
+@pytest.fixture(params=[1, 2, 8])
+def threads(request, restore_threads):
+    _backend.set_num_threads(request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_block_function_of_the_rfc(target, name):
+    key, counter, nonce, expected = BLOCKS[name]
+    assert _backend.chacha20_block(key, counter, bytes.fromhex(nonce)).hex() == expected
+
+
+def test_cipher_of_the_rfc(target):
+    """Section 2.4.2: two blocks, through the ciphertext they give."""
+    text = (
+        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the "
+        b"future, sunscreen would be it."
+    )
+    nonce = bytes.fromhex("000000000000004a00000000")
+    keystream = b"".join(_backend.chacha20_block(KEY, counter, nonce) for counter in (1, 2))
+    cipher = bytes(a ^ b for a, b in zip(text, keystream, strict=False))
+    assert cipher.hex() == (
+        "6e2e359a2568f98041ba0728dd0d6981e97e7aec1d4360c20a27afccfd9fae0b"
+        "f91b65c5524733ab8f593dabcd62b3571639d624e65152ab8f530c359f0861d8"
+        "07ca0dbf500d6a6156a38e088a22b65e52bc514d16ccf806818ce91ab7793736"
+        "5af90bbf74a35be6b40b8eedf2785e42874d"
+    )
+
+
+@pytest.mark.parametrize("counter", [0, 5, 2**32 - 3])
+def test_reference_cipher_agrees(counter):
+    key, nonce = hashlib.sha256(b"key").digest(), hashlib.sha256(b"nonce").digest()[:12]
+    counters = range(counter, counter + 3)
+    expected = b"".join(_backend.chacha20_block(key, i, nonce) for i in counters)
+    assert reference_noise.chacha20_blocks(key, counters, nonce) == expected
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_equals_reference(target, sigma):
+    stream = SIGMAS.index(sigma) + 2**31
+    expected, _, _ = reference_noise.noise(KEY, stream, sigma, 400)
+    assert (rounded_gaussian(sigma, 400, key=KEY, stream=stream) == expected).all()
+
+
+@pytest.mark.parametrize(("stream", "n"), TIES)
+def test_equals_reference_through_ties(stream, n):
+    expected, ties, _ = reference_noise.noise(KEY, stream, 1.0, n)
+    assert ties > 0  # or the comparison of second digits would go untested
+    for name in _backend.supported_targets():
+        with _backend.use_target(name):
+            assert (rounded_gaussian(1.0, n, key=KEY, stream=stream) == expected).all()
+
+
+def test_equals_reference_over_a_block_end(target):
+    expected, _, _ = reference_noise.noise(KEY, 2, 3.0, 4096 + 100)
+    assert (rounded_gaussian(3.0, 4096 + 100, key=KEY, stream=2) == expected).all()
+
+
+def test_roundings_that_stay_open(target):
+    """At 1.9 * 2^47 three digits leave a unit of 0.95 open: most samples draw digits one by one."""
+    expected, _, open_roundings = reference_noise.noise(KEY, 1, 1.9 * 2**47, 1000)
+    assert open_roundings > 2800
+    assert (rounded_gaussian(1.9 * 2**47, 1000, key=KEY, stream=1) == expected).all()
+
+
+def test_same_bytes_from_all_targets_and_threads(target, threads):
+    """The hash is pinned: a change of what a key gives does not pass unnoticed."""
+    draws = rounded_gaussian(1e4, 5 * 4096 + 17, key=KEY, stream=3)
+    assert hashlib.sha256(draws.tobytes()).hexdigest() == (
+        "ec4d91b0bce07fb71caab059feeebb9580e7b45b2d6ffcabcb2e715ba9ffea59"
+    )
+
+
+@pytest.mark.parametrize("n", [0, 1, 15, 4095, 4096, 4097, 3 * 4096 - 1])
+def test_a_shorter_draw_is_the_beginning_of_a_longer_one(target, n):
+    longer = rounded_gaussian(2.0**40, 3 * 4096, key=KEY)
+    assert (rounded_gaussian(2.0**40, n, key=KEY) == longer[:n]).all()
+
+
+def test_blocks_streams_and_keys_differ():
+    other = bytes(31) + b"\1"
+    draws = [rounded_gaussian(2.0**40, 8192, key=KEY, stream=s) for s in (0, 1, 2**32 - 1)]
+    draws += [rounded_gaussian(2.0**40, 8192, key=k) for k in (ZERO_KEY, other)]
+    # 8e8 pairs of values from 4e12: about 2e-4 chance repeats, were the keys not fixed
+    assert len(np.unique(draws)) == 5 * 8192
+
+
+def test_zero_and_tiny_sigma_give_zeros(target):
+    for sigma in (0.0, 0, -0.0, 5e-324, 1e-300, 2.0**-49, 1e-9):
+        assert not rounded_gaussian(sigma, 10_000, key=KEY).any()
+    # 1/2 is 5 standard deviations: 5.7e-7 of the draws are not zero
+    few = rounded_gaussian(0.1, 10**7, key=KEY)
+    assert 0 < np.count_nonzero(few) < 20
+    assert set(np.unique(few)) == {-1, 0, 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"sigma": -1.0}, "sigma=-1.0"),
+        ({"sigma": float("nan")}, "sigma=nan"),
+        ({"sigma": float("inf")}, "sigma=inf"),
+        ({"sigma": 2.0**52}, "2\\^52"),
+        ({"stream": -1}, "stream=-1"),
+        ({"stream": 2**32}, "streams 0 to"),
+        ({"key": b"short"}, "5 bytes"),
+        ({"key": bytes(33)}, "33 bytes"),
+    ],
+)
+def test_bad_input(change, match):
+    good = {"sigma": 1.0, "size": 3, "key": KEY, "stream": 0}
+    with pytest.raises(InvalidInput, match=match):
+        rounded_gaussian(**(good | change))
+
+
+def test_fresh_keys_are_32_bytes_and_never_repeat():
+    keys = {fresh_key() for _ in range(10_000)}
+    assert len(keys) == 10_000
+    assert {len(key) for key in keys} == {32}
+
+
+FORKS = """
+import os, sys
+from cloister import _backend
+from cloister.privacy.generator import fresh_key, rounded_gaussian
+
+_backend.set_num_threads(1)
+rounded_gaussian(2.0**40, 4, key=fresh_key())  # whatever a parent might pass on is there by now
+read_end, write_end = os.pipe()
+for _ in range(200):
+    children = []
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            os.write(write_end, rounded_gaussian(2.0**40, 4, key=fresh_key()).tobytes())
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+    sys.stdout.buffer.write(os.read(read_end, 50 * 32))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_no_repeated_output_over_forks():
+    """10^4 children of one parent; two independent releases agree with probability 2^-165."""
+    output = subprocess.run(
+        [sys.executable, "-c", FORKS],
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its pool is rebuilt around every fork
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=300,
+    ).stdout
+    releases = [output[i : i + 32] for i in range(0, len(output), 32)]
+    assert len(releases) == 10_000
+    assert len(set(releases)) == 10_000
