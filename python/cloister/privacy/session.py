@@ -1,0 +1,257 @@
+"""The course of every private fit: check, pay, read the rows, release, state the guarantee.
+
+The order is what the guarantee and the budget rest on: everything that can be checked without rows
+is checked first, then the whole cost is reserved durably, and only then is a row read. If the rows
+turn out to be invalid before anything was released, the reservation is given back.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from cloister.codes import CodeGrid
+from cloister.engines import LocalEngine
+from cloister.errors import CloisterError, InvalidInput, InvalidType
+from cloister.parameters import check_choice, check_integer, check_real
+from cloister.privacy.accounting import mu_from_epsilon
+from cloister.privacy.guarantee import PrivacyGuarantee
+from cloister.privacy.ledger import Budget, Reservation
+from cloister.privacy.ledger_checks import checked_name
+from cloister.privacy.release import Release
+from cloister.sources import ArraySource, ClassLabels
+from cloister.version import __version__
+
+# Shares of mu^2 are float64 and may add up to a few units in the last place more than 1. The limit
+# itself has no tolerance.
+SHARE_MARGIN = 1e-12
+
+
+@dataclass(frozen=True)
+class PrivacyParameters:
+    """The checked privacy parameters of an estimator.
+
+    Attributes
+    ----------
+    epsilon, delta : float
+        Total budget of the fit; infinite epsilon adds no noise.
+    clip_norm : float
+        Public radius R of the rows.
+    on_invalid : {"error", "drop"}
+        See `LocalEngine`.
+    budget : Budget or None
+        The data set's ledger.
+    fit_name : str or None
+        Under which an interrupted fit is resumed.
+    unsafe_noise_seed : int or None
+        Repeatable noise for tests and research: promises nothing.
+    encoder_id : str or None
+        The public encoder that made the rows.
+    """
+
+    epsilon: float
+    delta: float
+    clip_norm: float
+    on_invalid: str
+    budget: Budget | None
+    fit_name: str | None
+    unsafe_noise_seed: int | None
+    encoder_id: str | None
+
+    @classmethod
+    def of(cls, estimator: Any) -> "PrivacyParameters":
+        """Check the parameters that every private estimator has.
+
+        Raises
+        ------
+        InvalidInput, InvalidType
+            Naming the parameter at fault.
+        """
+        seed = estimator.unsafe_noise_seed
+        if seed is not None:
+            seed = check_integer(
+                "unsafe_noise_seed", seed, 0, 2**64 - 1, way_out="None draws private noise"
+            )
+        if estimator.budget is not None and not isinstance(estimator.budget, Budget):
+            raise InvalidType(
+                f"budget must be a cloister.Budget or None, got {type(estimator.budget).__name__}; "
+                "open one with Budget(path, dataset, epsilon, delta)"
+            )
+        names = {name: getattr(estimator, name) for name in ("fit_name", "encoder_id")}
+        for name, value in names.items():
+            if value is not None and not isinstance(value, str):
+                raise InvalidType(f"{name} must be a string or None, got {value!r}")
+            names[name] = value if value is None else checked_name(name, value)
+        if seed is not None and estimator.budget is not None:
+            raise InvalidInput(
+                f"unsafe_noise_seed={seed} cannot be paid from {estimator.budget!r}: noise that "
+                "can be repeated can be subtracted, so such a fit costs epsilon=inf; leave one out"
+            )
+        return cls(
+            epsilon=check_real(
+                "epsilon", estimator.epsilon, 1e-6, way_out="try 1.0; float('inf') adds no noise"
+            ),
+            delta=check_real(
+                "delta", estimator.delta, 1e-100, 0.5, way_out="a public constant such as 1e-5"
+            ),
+            clip_norm=check_real(
+                "clip_norm",
+                estimator.clip_norm,
+                1e-10,
+                1e10,
+                way_out="1.0 suits unit-norm rows; rescale rows of another size",
+            ),
+            on_invalid=check_choice("on_invalid", estimator.on_invalid, ("error", "drop")),
+            budget=estimator.budget,
+            unsafe_noise_seed=seed,
+            **names,
+        )
+
+    @property
+    def mu(self) -> float:
+        """Total Gaussian-DP parameter that the releases of the fit may use up."""
+        return mu_from_epsilon(self.epsilon, self.delta)
+
+    def mu_of_share(self, share: float) -> float:
+        """Gaussian-DP parameter of a release that takes this share of mu^2."""
+        return self.mu * (1 - SHARE_MARGIN) * float(np.sqrt(share))
+
+
+@contextmanager
+def private_session(
+    parameters: PrivacyParameters,
+    source: ArraySource,
+    read_labels: Callable[[], ClassLabels],
+    public_parameters: dict[str, Any],
+) -> Iterator[Release]:
+    """Pay for a fit, encode its rows, and yield the release that answers about them.
+
+    Parameters
+    ----------
+    parameters : PrivacyParameters
+        Checked already.
+    source : ArraySource
+        The private rows.
+    read_labels : callable
+        Reads their classes, once the fit is paid for.
+    public_parameters : dict
+        All that shapes the fit, for the ledger; JSON values, nothing read off the rows.
+
+    Raises
+    ------
+    BudgetExceeded
+        Before any row is read, if the budget cannot pay.
+    InvalidInput
+        If a row or label is invalid; the reservation is given back.
+    """
+    reservation = None
+    if parameters.budget is not None:
+        reservation = parameters.budget.reserve(
+            parameters.fit_name,
+            parameters.mu**2,
+            # Another version may plan other releases: stored ones would then be paid for twice.
+            {**public_parameters, "cloister_version": __version__},
+        )
+    grid = CodeGrid(source.d, parameters.clip_norm)
+    try:
+        engine = LocalEngine(source, grid, read_labels(), on_invalid=parameters.on_invalid)
+    except CloisterError:
+        _give_back(reservation)
+        raise
+    yield Release(
+        engine,
+        mu_limit=parameters.mu,
+        reservation=reservation,
+        unsafe_noise_seed=parameters.unsafe_noise_seed,
+    )
+    if reservation is not None:
+        reservation.finish()
+
+
+def _give_back(reservation: Reservation | None) -> None:
+    """Cancel a reservation of which nothing left; a resumed fit's rounds stay paid for."""
+    if reservation is not None and not reservation.has_rounds():
+        reservation.cancel()
+
+
+def state_guarantee(
+    release: Release, parameters: PrivacyParameters, *, classes_from_data: bool = False
+) -> PrivacyGuarantee:
+    """Return the guarantee of everything that was released."""
+    return PrivacyGuarantee.of(
+        release.events,
+        parameters.delta,
+        unsafe_noise_seed=parameters.unsafe_noise_seed is not None,
+        clip_norm=parameters.clip_norm,
+        classes_from_data=classes_from_data,
+        encoder_id=parameters.encoder_id,
+    )
+
+
+def public_seed(random_state: Any, fit_name: str | None = None) -> int:
+    """Turn `random_state` into one seed for public randomness; it never seeds noise.
+
+    Parameters
+    ----------
+    random_state : None, int, numpy Generator or RandomState
+    fit_name : str, optional
+        With `random_state=None`, gives the seed: a fit that resumes must ask the same questions.
+
+    Raises
+    ------
+    InvalidType, InvalidInput
+        If it is none of these.
+    """
+    if random_state is None and fit_name is not None:
+        return int.from_bytes(hashlib.sha256(fit_name.encode()).digest()[:8])
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    return check_integer(
+        "random_state", random_state, 0, 2**64 - 1, way_out="None draws a seed for each fit"
+    )
+
+
+# Parameters that shape no release, and those that JSON cannot hold.
+_NOT_PUBLIC = ("budget", "fit_name", "random_state", "on_invalid", "compute_labels")
+
+
+def public_parameters(estimator: Any, d: int, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that shape an estimator's releases, as JSON values.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its parameters are checked already.
+    d : int
+        Number of features.
+    facts : dict
+        Further public values, which win over parameters of the same name.
+    """
+    parameters = estimator.get_params(deep=False)
+    values = {name: plain_json(v) for name, v in parameters.items() if name not in _NOT_PUBLIC}
+    return {**values, **facts, "n_features": d}
+
+
+def plain_json(value: Any) -> Any:
+    """Array-likes as lists, numbers as Python's; infinities as strings that float() reads."""
+    if isinstance(value, Real) and not isinstance(value, Integral | np.generic):
+        value = float(value)  # a Fraction, say
+    elif not isinstance(value, str | None):
+        value = np.asarray(value).tolist()
+    return str(value) if isinstance(value, float) and np.isinf(value) else value
+
+
+def estimator_parameters(plain: dict[str, Any]) -> dict[str, Any]:
+    """Undo `public_parameters` for an estimator's constructor."""
+    parameters = {name: value for name, value in plain.items() if name != "n_features"}
+    return {
+        name: float(v) if name == "epsilon" and v == "inf" else v for name, v in parameters.items()
+    }
