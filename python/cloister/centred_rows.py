@@ -1,0 +1,120 @@
+"""Rows as the nearest kernel takes them: float32, relative to a point in their midst.
+
+A float32 array keeps 24 bits of each number. Of data far from the origin they would be spent on
+the distance to the origin; differences from the mean spend them on the clusters.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cloister import _backend
+from cloister.errors import InvalidInput
+
+Array = npt.NDArray[Any]
+
+# Squares, and sums of d squares, of such numbers are neither infinite nor zero in float32.
+_SMALLEST_SPREAD, _LARGEST_SPREAD = 1e-15, 1e15
+_BLOCK = 1 << 20  # numbers converted at a time: no second copy of the rows arises
+
+
+@dataclass(frozen=True)
+class CentredRows:
+    """The points ``x = values - shift``, of shape (n, d); a shift of None is zero.
+
+    ``values`` is the caller's own array where that is float32 and C-contiguous.
+    """
+
+    values: Array
+    shift: Array | None
+    spread: float  # the largest absolute coordinate of a point
+
+    @classmethod
+    def around(cls, X: Array, centre: Array, name: str = "X") -> Self:
+        """Return the rows of `X` relative to `centre`, a float32 array of shape (d,).
+
+        Errors call the rows `name`.
+
+        Raises
+        ------
+        InvalidInput
+            If a row is so far away that float32 cannot hold squared distances.
+        """
+        if X.dtype == np.float32 and X.flags.c_contiguous:
+            highest = X.max(axis=0).astype(np.float64) - centre
+            lowest = X.min(axis=0).astype(np.float64) - centre
+            return cls(X, centre, _checked_spread(name, lowest, highest))
+        values = np.empty(X.shape, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported by the next line
+            np.subtract(X, centre, out=values, dtype=np.float64, casting="same_kind")
+        return cls(values, None, _checked_spread(name, values.min(), values.max()))
+
+    @classmethod
+    def on_sphere(cls, X: Array, name: str = "X") -> Self:
+        """Return the rows of `X` scaled to unit length, a float32 copy.
+
+        Errors call the rows `name`.
+
+        Raises
+        ------
+        InvalidInput
+            If a row is zero and so has no direction.
+        """
+        values = np.empty(X.shape, np.float32)
+        step = max(1, _BLOCK // X.shape[1])
+        for start in range(0, len(X), step):
+            block = X[start : start + step].astype(np.float64)
+            largest = np.abs(block).max(axis=1, keepdims=True)
+            zero = np.flatnonzero(largest == 0)
+            if len(zero):
+                raise InvalidInput(
+                    f"row {start + zero[0]} of {name} is zero: it has no direction, which "
+                    "metric='cosine' needs; drop such rows or use metric='euclidean'"
+                )
+            block /= largest  # before squaring, which could overflow
+            block /= np.sqrt((block * block).sum(axis=1, keepdims=True))
+            values[start : start + step] = block
+        return cls(values, None, 1.0)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def sum_scale(self) -> float:
+        """The power of two on which sums of all points are integers within 62 bits."""
+        if self.spread == 0:
+            return 1.0
+        spread_exponent = int(np.frexp(self.spread)[1])
+        bits = min(49, 61 - (len(self) - 1).bit_length())
+        return float(np.ldexp(1.0, bits - spread_exponent))
+
+    def take(self, indices: Array) -> Array:
+        """Return points as a float32 array of shape (len(indices), d)."""
+        rows: Array = self.values[indices]
+        return rows.copy() if self.shift is None else rows - self.shift
+
+    def nearest(self, centres: Array, **outputs: Any) -> None:
+        """Fill the outputs of the nearest kernel, which see the points of this object."""
+        _backend.nearest(self.values, centres, shift=self.shift, **outputs)
+
+
+def _checked_spread(name: str, lowest: Array, highest: Array) -> float:
+    spread = float(max(np.abs(lowest).max(), np.abs(highest).max()))
+    if not spread <= _LARGEST_SPREAD:  # infinity minus infinity included
+        raise InvalidInput(
+            f"{name} has a value {spread:.3g} away from the mean of the training rows; distances "
+            f"are taken in float32, which holds up to {_LARGEST_SPREAD:.0e}: rescale the data"
+        )
+    return spread
+
+
+def checked_variance(variance: float) -> float:
+    """Return the mean variance of the features, unless float32 would take it for zero."""
+    if 0 < variance < _SMALLEST_SPREAD**2:
+        raise InvalidInput(
+            f"X has a standard deviation of {variance**0.5:.3g} a feature; distances are taken "
+            f"in float32, which needs at least {_SMALLEST_SPREAD:.0e}: rescale X"
+        )
+    return variance

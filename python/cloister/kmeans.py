@@ -1,0 +1,282 @@
+"""k-means at the speed of the machine. Not private: see DPKMeans for that."""
+# mypy: allow-subclassing-any
+
+import math
+import numbers
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cloister.centred_rows import Array, CentredRows, checked_variance
+from cloister.errors import InvalidInput, InvalidType
+from cloister.kmeans_plusplus import plus_plus
+from cloister.lloyd import lloyd
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """k-means by Lloyd's algorithm. It gives no privacy: its results are functions of single rows.
+
+    Drop-in for `sklearn.cluster.KMeans` on dense data without sample weights. Distances are
+    taken in float32, relative to the mean of the training rows, so that data far from the
+    origin loses nothing; sums are exact integers. Results are therefore the same bits for any
+    number of threads and any instruction set. float32 C-contiguous input is not copied; any
+    other is converted once, to float32 relative to the mean.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters k, at most the number of rows.
+    init : {"k-means++", "random"} or array of shape (n_clusters, d), default="k-means++"
+        Greedy k-means++ over all rows, distinct random rows, or the initial centres themselves.
+    n_init : int or "auto", default="auto"
+        Number of runs from different initial centres, of which the one with the smallest
+        inertia is kept. "auto" is 10 for ``init="random"`` and 1 otherwise.
+    max_iter : int, default=300
+        Most iterations of one run.
+    tol : float, default=1e-4
+        A run ends when the squared movements of its centres add up to at most `tol` times the
+        mean variance of the features.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        With "cosine" rows are scaled to unit length (a float32 copy) and centres are too after
+        each iteration: spherical k-means (Dhillon and Modha 2001).
+    random_state : int, RandomState or None, default=None
+        Seeds the choice of initial centres.
+
+    Attributes
+    ----------
+    cluster_centers_ : float64 array of shape (n_clusters, d)
+        Means of the clusters; unit vectors with the cosine metric.
+    labels_ : int32 array of shape (n,)
+        Nearest centre of each training row, ties to the smallest: what `predict` returns.
+    inertia_ : float
+        Sum of squared distances to the nearest centre; with the cosine metric, of one minus
+        the cosine.
+    n_iter_ : int
+        Iterations of the best run.
+    n_features_in_ : int
+        Number of features d seen by `fit`.
+
+    Raises
+    ------
+    InvalidInput
+        A ValueError: a parameter or array out of range, NaN or infinity, fewer rows than
+        clusters, a zero row with the cosine metric, values that float32 cannot square.
+    InvalidType
+        A TypeError: a parameter or array of a type that is not accepted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cloister.kmeans import KMeans
+    >>> KMeans(2, random_state=0).fit_predict(np.array([[0.0], [0.1], [5.0]])).tolist()
+    [0, 0, 1]
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: str | npt.ArrayLike = "k-means++",
+        n_init: int | str = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        metric: str = "euclidean",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.metric = metric
+        self.random_state = random_state
+
+    def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
+        """Find the clusters of `X`.
+
+        Parameters
+        ----------
+        X : array of shape (n, d)
+            Real numbers; float16, float32, float64 or integers. A memmap stays on disk.
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        n_init = self._check_parameters()
+        data = self._validated(X, reset=True)
+        if len(data) < self.n_clusters:
+            raise InvalidInput(
+                f"n_samples={len(data)} should be >= n_clusters={self.n_clusters}: "
+                "pass more rows or ask for fewer clusters"
+            )
+        random_state = check_random_state(self.random_state)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported with the rows' spread
+            is_cosine = self.metric == "cosine"
+            mean = np.zeros(data.shape[1]) if is_cosine else data.mean(axis=0, dtype=np.float64)
+            self._shift = mean.astype(np.float32)
+            rows = self._rows(data)
+        tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
+
+        best_distances = np.full(len(rows), np.inf)
+        for _ in range(n_init):
+            start = self._initial_centres(rows, random_state)
+            result = lloyd(
+                rows,
+                start,
+                max_iter=self.max_iter,
+                tolerance=tolerance,
+                on_sphere=is_cosine,
+            )
+            centres = result.centres + self._shift
+            labels, distances = self._assign(rows, centres)
+            if distances.sum() < best_distances.sum():
+                best_distances = distances
+                self.cluster_centers_ = centres
+                self.labels_ = labels
+                self.n_iter_ = result.n_iter
+        self.inertia_ = self._inertia(best_distances)
+        self._warn_of_duplicates()
+        return self
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """Return the nearest centre of each row of `X`, an int32 array of shape (n,)."""
+        return self._assign(self._fitted_rows(X), self.cluster_centers_)[0]
+
+    def transform(self, X: npt.ArrayLike) -> Array:
+        """Return the distance of each row to each centre, float32 of shape (n, n_clusters).
+
+        With the cosine metric this is one minus the cosine, otherwise the Euclidean distance.
+        """
+        rows = self._fitted_rows(X)
+        distances = np.empty((len(rows), len(self.cluster_centers_)), np.float32)
+        rows.nearest(self._near(self.cluster_centers_), all_distances=distances)
+        if self.metric == "cosine":  # of unit vectors: |x - c|^2 = 2 - 2 cos
+            distances *= np.float32(0.5)
+            return distances
+        return np.sqrt(distances, out=distances)
+
+    def score(self, X: npt.ArrayLike, y: object = None) -> float:
+        """Return minus what `inertia_` would be on the rows of `X`."""
+        return -self._inertia(self._assign(self._fitted_rows(X), self.cluster_centers_)[1])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def _check_parameters(self) -> int:
+        """Raise unless all parameters are as documented; return the number of runs."""
+        _check_count("n_clusters", self.n_clusters)
+        _check_count("max_iter", self.max_iter)
+        if isinstance(self.tol, bool) or not isinstance(self.tol, numbers.Real):
+            raise InvalidType(f"tol must be a number, got {self.tol!r}")
+        if not 0 <= self.tol < math.inf:
+            raise InvalidInput(f"tol must be finite and at least 0, got {self.tol!r}")
+        if self.metric not in ("euclidean", "cosine"):
+            raise InvalidInput(f"metric must be 'euclidean' or 'cosine', got {self.metric!r}")
+        if isinstance(self.init, str) and self.init not in ("k-means++", "random"):
+            raise InvalidInput(f"init must be 'k-means++', 'random' or an array, got {self.init!r}")
+        if isinstance(self.n_init, str):
+            if self.n_init != "auto":
+                raise InvalidInput(f"n_init must be 'auto' or an integer, got {self.n_init!r}")
+            return 10 if isinstance(self.init, str) and self.init == "random" else 1
+        _check_count("n_init", self.n_init)
+        if not isinstance(self.init, str) and self.n_init > 1:
+            warnings.warn(
+                f"explicit initial centres make all runs equal: one run instead of {self.n_init}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return 1
+        return self.n_init
+
+    def _validated(self, X: npt.ArrayLike, *, reset: bool) -> Array:
+        accepted = [np.float64, np.float32, np.float16]
+        try:
+            data: Array = validate_data(self, X, reset=reset, dtype=accepted)
+        except TypeError as error:
+            raise InvalidType(str(error)) from error
+        except ValueError as error:
+            raise InvalidInput(str(error)) from error
+        return data
+
+    def _rows(self, data: Array) -> CentredRows:
+        if self.metric == "cosine":
+            return CentredRows.on_sphere(data)
+        return CentredRows.around(data, self._shift)
+
+    def _fitted_rows(self, X: npt.ArrayLike) -> CentredRows:
+        check_is_fitted(self)
+        return self._rows(self._validated(X, reset=False))
+
+    def _near(self, centres: Array) -> Array:
+        return (centres - self._shift).astype(np.float32)
+
+    def _initial_centres(self, rows: CentredRows, random_state: np.random.RandomState) -> Array:
+        if isinstance(self.init, str):
+            if self.init == "random":
+                return rows.take(random_state.choice(len(rows), self.n_clusters, replace=False))
+            return rows.take(plus_plus(rows, self.n_clusters, random_state))
+        try:
+            centres = np.asarray(self.init, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InvalidType(f"init must be a numeric array: {error}") from error
+        expected = (self.n_clusters, rows.values.shape[1])
+        if centres.shape != expected:
+            raise InvalidInput(f"init has shape {centres.shape}, but (n_clusters, d) is {expected}")
+        if not np.isfinite(centres).all():
+            raise InvalidInput("init contains NaN or infinity: pass finite centres")
+        if self.metric == "cosine":
+            return CentredRows.on_sphere(centres, "init").values
+        return CentredRows.around(centres, self._shift, "init").values
+
+    def _assign(self, rows: CentredRows, centres: Array) -> tuple[Array, Array]:
+        """Return labels and squared distances, for fit and predict alike."""
+        labels = np.empty(len(rows), np.int32)
+        distances = np.empty(len(rows))
+        rows.nearest(self._near(centres), labels=labels, distances=distances)
+        return labels, distances
+
+    def _inertia(self, distances: Array) -> float:
+        return float(distances.sum()) * (0.5 if self.metric == "cosine" else 1.0)
+
+    def _warn_of_duplicates(self) -> None:
+        found = len(np.unique(self.labels_))
+        if found < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({found}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise InvalidType(f"{name} must be an integer, got {value!r}")
+    if int(value) < 1:
+        raise InvalidInput(f"{name} must be at least 1, got {value}")
+
+
+def _mean_variance(rows: CentredRows, mean: Array) -> float:
+    """Return the mean over the features of their variances, about a mean of shape (d,)."""
+    distances = np.empty(len(rows))
+    rows.nearest(mean[None, :], distances=distances)
+    return checked_variance(float(distances.mean()) / rows.values.shape[1])
