@@ -1,0 +1,294 @@
+"""Differentially private k-means."""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils.validation import check_is_fitted
+
+from cloister import _backend
+from cloister.codes import CodeGrid
+from cloister.dp_kmeans_fit import INITS, KMeansCourse, kmeans_plan, largest_lift
+from cloister.errors import InvalidInput
+from cloister.model_file import model_array, model_value
+from cloister.parameters import (
+    check_choice,
+    check_features,
+    check_flag,
+    check_integer,
+    check_release_size,
+    feature_attributes,
+    set_features,
+)
+from cloister.privacy.session import (
+    PrivacyParameters,
+    private_session,
+    public_parameters,
+    public_seed,
+    state_guarantee,
+)
+from cloister.private_model import PrivateModel
+from cloister.shrinkage import project_to_ball
+from cloister.sources import as_source, encode_labels, finite_float64, finite_rows
+
+# Rows farther out, in units of the clip norm, are shortened before float32 looks for the nearest
+# centre: it could not tell the centres apart from there, nor hold the squares.
+LABEL_RADIUS = 1e3
+
+
+class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
+    """k-means under (epsilon, delta)-differential privacy.
+
+    The rows are only ever asked for counts and clipped residual sums of public cells, with noise:
+    first as a whole (mean, second moment), then by many cells drawn from what that says, then in
+    rounds that move k centres.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    epsilon, delta : float, default=1.0 and 1e-5
+        The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
+    clip_norm : float, default=1.0
+        Public radius R: rows of larger norm are shortened to it. 1.0 suits unit-norm embeddings.
+    init : {"gaussian", "histogram", "random"} or array of shape (n_clusters, d)
+        Where centres start: k-means on samples of a private Gaussian, or of a private histogram
+        (for few features and well-separated clusters); public random points; or public points.
+    n_rounds : int, optional
+        Residual rounds; by default a rule in (n, d, n_clusters, epsilon).
+    n_hint : int, optional
+        Public guess of the number of rows, used by rules instead of a noisy count.
+    on_invalid : {"error", "drop"}, default="error"
+        Refuse rows with NaN or infinity, or let them count for nothing.
+    compute_labels : bool, default=False
+        Set the owner-side `labels_` after the fit. They are exact, not private and never saved.
+    budget : Budget, optional
+        The data set's ledger; the whole cost is reserved before any row is read.
+    fit_name : str, optional
+        Under which a fit that was interrupted resumes, reusing the releases in the ledger.
+    random_state : int, Generator, RandomState or None
+        Seeds public randomness only; never the noise.
+    unsafe_noise_seed : int, optional
+        Repeatable noise for tests and research. The object then states epsilon = infinity.
+    encoder_id : str, optional
+        Name of the public encoder that made the rows; travels with the model.
+
+    Attributes
+    ----------
+    cluster_centers_ : array of shape (n_clusters, d), float64
+    noisy_counts_ : array of shape (n_clusters,), float64
+        Rows of each cluster in the last round, with noise.
+    n_iter_ : int
+        Rounds made.
+    privacy_ : PrivacyGuarantee
+        `privacy_.statement()` is a paragraph to read.
+    labels_ : array of shape (n,), int32
+        Owner-side, only with `compute_labels=True`; -1 for rows that were dropped.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cloister import DPKMeans
+    >>> X = np.random.default_rng(0).normal(size=(1000, 8))
+    >>> X /= np.linalg.norm(X, axis=1, keepdims=True)
+    >>> DPKMeans(n_clusters=4, epsilon=2.0).fit(X).cluster_centers_.shape
+    (4, 8)
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        epsilon: float = 1.0,
+        delta: float = 1e-5,
+        *,
+        clip_norm: float = 1.0,
+        init: Any = "gaussian",
+        n_rounds: int | None = None,
+        n_hint: int | None = None,
+        on_invalid: str = "error",
+        compute_labels: bool = False,
+        budget: Any = None,
+        fit_name: str | None = None,
+        random_state: Any = None,
+        unsafe_noise_seed: int | None = None,
+        encoder_id: str | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.epsilon = epsilon
+        self.delta = delta
+        self.clip_norm = clip_norm
+        self.init = init
+        self.n_rounds = n_rounds
+        self.n_hint = n_hint
+        self.on_invalid = on_invalid
+        self.compute_labels = compute_labels
+        self.budget = budget
+        self.fit_name = fit_name
+        self.random_state = random_state
+        self.unsafe_noise_seed = unsafe_noise_seed
+        self.encoder_id = encoder_id
+
+    def plan(self) -> dict[str, float]:
+        """Return the releases of `fit`, in order, and the share of mu^2 that each one takes.
+
+        Returns
+        -------
+        dict of str to float
+            From public parameters alone; the shares sum to 1. "rounds" is divided evenly; it also
+            gets the share of "lift" where n (noisy, or the hint) affords too few cells for one.
+        """
+        return kmeans_plan(self._checked_init())
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Release private centres of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Private embeddings: any real dtype, memory maps are read in chunks.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidInput, InvalidType
+            Before anything is spent.
+        BudgetExceeded
+            Before any row is read, if `budget` cannot pay.
+
+        Notes
+        -----
+        Privacy cost: (epsilon, delta) in total, add/remove one row.
+        """
+        parameters = PrivacyParameters.of(self)
+        k = self._checked_counts()
+        compute_labels = check_flag("compute_labels", self.compute_labels)
+        plan = self.plan()
+        seed = public_seed(self.random_state, self.fit_name)
+        source = as_source(X)
+        features = feature_attributes(X)
+        check_release_size(
+            f"n_clusters={k} and {source.d} features in X",
+            largest_lift(k) * (source.d + 1),
+            way_out="ask for fewer clusters, or use a smaller embedding",
+        )
+        grid = CodeGrid(source.d, parameters.clip_norm)
+        start = self._public_start(k, source.d)
+        public = public_parameters(self, source.d, {"public_seed": seed, "plan": plan})
+        with private_session(
+            parameters, source, lambda: encode_labels(None, source.n), public
+        ) as release:
+            course = KMeansCourse(release, grid, parameters, plan, np.random.default_rng(seed))
+            centres, noisy_counts, n_iter = course.run(start, k, self.n_rounds, self.n_hint)
+        # Only now: an object never holds centres of one fit and the guarantee of another.
+        set_features(self, features)
+        self.cluster_centers_, self.noisy_counts_, self.n_iter_ = centres, noisy_counts, n_iter
+        self.privacy_ = state_guarantee(release, parameters)
+        self.__dict__.pop("labels_", None)  # of an earlier fit
+        if compute_labels:
+            self.labels_ = self._labels(X, parameters.on_invalid)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: all but the owner-side labels."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "labels_"}
+
+    def fit_predict(self, X: Any, y: Any = None, **params: Any) -> NDArray[np.int32]:
+        """Fit, then return owner-side labels; they are exact and may not be released.
+
+        -1 stands for rows that `on_invalid="drop"` left out.
+        """
+        self.fit(X)
+        return self.labels_ if self.compute_labels else self._labels(X, self.on_invalid)
+
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """Return the nearest centre of each row, shape (n,).
+
+        Of private rows this is owner-side: exact, and may not be released.
+
+        Raises
+        ------
+        InvalidInput, InvalidType
+            If `X` is no array of finite rows with the features of the fit.
+        """
+        return self._labels(X, "error")
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return minus the mean squared distance to the nearest centre; owner-side."""
+        check_is_fitted(self)
+        labels = self.predict(X)
+        total = 0.0
+        for first, rows in as_source(X).chunks():
+            centres = self.cluster_centers_[labels[first : first + len(rows)]]
+            total += float(((rows.astype(np.float64) - centres) ** 2).sum())
+        return -total / len(labels)
+
+    _kind = "kmeans"
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}
+
+    def _header(self) -> dict[str, Any]:
+        return {"rounds": self.n_iter_}
+
+    def _restore(
+        self,
+        path: str | PathLike[str],
+        arrays: Mapping[str, NDArray[Any]],
+        header: Mapping[str, Any],
+    ) -> None:
+        k, d = self.n_clusters, self.n_features_in_
+        self.cluster_centers_ = model_array(path, arrays, "cluster_centers", float, (k, d))
+        self.noisy_counts_ = model_array(path, arrays, "noisy_counts", float, (k,))
+        self.n_iter_ = model_value(path, header, "rounds", int)
+
+    def _labels(self, X: Any, on_invalid: str) -> NDArray[np.int32]:
+        check_is_fitted(self)
+        source = as_source(X)
+        check_features(self, X)
+        centres = self.cluster_centers_.astype(np.float32)
+        shift = centres.mean(axis=0)
+        labels = np.full(source.n, -1, dtype=np.int32)
+        for first, rows in source.chunks():
+            here = labels[first : first + len(rows)]
+            kept = finite_rows(rows) if on_invalid == "drop" else np.ones(len(rows), dtype=bool)
+            values = finite_float64(rows[kept], first)
+            near = project_to_ball(values, LABEL_RADIUS * self.privacy_.clip_norm)
+            found = np.empty(len(near), dtype=np.int32)
+            chunk = np.ascontiguousarray(near, dtype=np.float32)
+            _backend.nearest(chunk, centres - shift, shift=shift, labels=found)
+            here[kept] = found
+        return labels
+
+    def _checked_init(self) -> str:
+        """Return the kind of start: one of INITS, or "array"."""
+        if isinstance(self.init, str):
+            return check_choice("init", self.init, INITS)
+        return "array"
+
+    def _checked_counts(self) -> int:
+        for name, most in (("n_rounds", 10_000), ("n_hint", 2**32)):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1, most, way_out="or None for the rule")
+        return check_integer(
+            "n_clusters", self.n_clusters, 1, 2**20, way_out="how many clusters are wanted"
+        )
+
+    def _public_start(self, k: int, d: int) -> NDArray[np.float64] | str:
+        """Return the name of the seeding, or the public centres given."""
+        if self._checked_init() != "array":
+            return str(self.init)
+        start = finite_float64(as_source(self.init, "init").array, 0, "init")
+        if start.shape != (k, d):
+            raise InvalidInput(
+                f"init has shape {start.shape}, but n_clusters={k} and X has {d} features: pass "
+                f"public centres of shape ({k}, {d})"
+            )
+        return start
