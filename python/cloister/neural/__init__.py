@@ -1,0 +1,8 @@
+"""Neural networks beside the private core: what is trained on, or made from, synthetic rows.
+
+Importing this package does not import torch; the first call that trains does.
+"""
+
+from cloister.neural.probe import Probe
+
+__all__ = ["Probe"]
