@@ -1,0 +1,224 @@
+"""The command line: `cloister --help`.
+
+Commands import what they need when they run, so that help is there at once.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cloister.cli_output import Commands
+from cloister.version import __version__
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+seed_option = click.option(
+    "--random-state", type=int, metavar="SEED", help="Seeds public randomness; never noise."
+)
+epsilon_option = click.option(
+    "--epsilon", type=float, default=1.0, show_default=True, help="Privacy loss of this fit."
+)
+delta_option = click.option(
+    "--delta", type=float, default=1e-5, show_default=True, help="Far below 1 over the rows."
+)
+test_option = click.option(
+    "--test", metavar="FILE.npz[:KEY]", help="Real rows to measure the accuracy on."
+)
+test_labels_option = click.option(
+    "--test-labels", metavar="FILE[:KEY]", help="Their labels; y of --test by default."
+)
+
+
+def _threads(context: click.Context, _: click.Parameter, threads: int | None) -> None:
+    if threads is not None:
+        import cloister  # noqa: PLC0415
+
+        cloister.set_num_threads(threads)
+        context.call_on_close(lambda: cloister.set_num_threads(None))
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    callback=_threads,
+    expose_value=False,
+    help="Threads of the kernels; all cores by default.",
+)
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@click.version_option(__version__, prog_name="cloister")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Differentially private clusters, mixtures and synthetic embeddings.
+
+    Exit codes: 0 done, 2 wrong usage or bad input, 3 privacy budget exceeded, 130 interrupted.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Declare the options of `fit` that become a `FitOptions`."""
+    options = [
+        click.argument("rows", metavar="ROWS"),
+        click.option("--labels", metavar="FILE[:KEY]", help="Classes of the rows."),
+        click.option("--out", required=True, metavar="MODEL", help="Model file to write."),
+        click.option(
+            "--model",
+            type=click.Choice(["mixture", "kmeans"]),
+            default="mixture",
+            show_default=True,
+            help="What to fit.",
+        ),
+        epsilon_option,
+        delta_option,
+        click.option("--n-components", type=int, help="Mixture components a class."),
+        click.option("--n-clusters", type=int, help="Clusters of --model kmeans."),
+        click.option("--covariance-type", metavar="TYPE", help="tied, full, diag, spherical ..."),
+        click.option(
+            "--clip-norm",
+            type=float,
+            default=1.0,
+            show_default=True,
+            help="Public norm; longer rows are shortened to it.",
+        ),
+        click.option("--classes", metavar="LIST", help='Public list of classes: "0,1,2".'),
+        click.option("--n-hint", type=int, help="Public guess of the number of rows (kmeans)."),
+        click.option(
+            "--on-invalid",
+            type=click.Choice(["error", "drop"]),
+            default="error",
+            show_default=True,
+            help="Rows with NaN or infinity.",
+        ),
+        click.option("--normalize", is_flag=True, help="Scale each row to norm 1 first."),
+        click.option("--budget", metavar="LEDGER", help="Pay from this file's budget."),
+        click.option("--dataset", metavar="NAME", help="The data set's name in the ledger."),
+        click.option("--budget-epsilon", type=float, help="Total of a data set new to the ledger."),
+        click.option("--budget-delta", type=float, help="Its delta."),
+        click.option("--fit-name", metavar="NAME", help="Resume this fit if it was interrupted."),
+        click.option("--encoder-id", metavar="NAME", help="Public encoder that made the rows."),
+        seed_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_fit_options
+@click.option("--synthetic", metavar="FILE.npz", help="Draw synthetic rows x, labels y into it.")
+@click.option(
+    "--n-samples",
+    type=click.IntRange(min=1),
+    help="Synthetic rows to draw, or to train on; 50000 by default.",
+)
+@click.option("--probe", metavar="PROBE", help="Train a classifier on synthetic rows alone.")
+@test_option
+@test_labels_option
+@threads_option
+@click.option("--dry-run", is_flag=True, help="Print the cost; open neither rows nor labels.")
+@json_option
+def fit(
+    synthetic: str | None,
+    n_samples: int | None,
+    probe: str | None,
+    test: str | None,
+    test_labels: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Fit a private model to ROWS: a .npy file, or FILE.npz:KEY.
+
+    ROWS hold one embedding a row, of norm at most --clip-norm (longer ones are shortened).
+
+    A mixture may go the whole road at once: --synthetic draws from it and --probe trains on the
+    draws, which costs no privacy; --test measures on real rows, for their owner only.
+    """
+    from cloister import cli_fit, cli_road  # noqa: PLC0415
+
+    road = cli_road.RoadOptions(synthetic, n_samples, probe, test, test_labels)
+    checked = cli_fit.FitOptions(**options, road=road)
+    checked.check()
+    (cli_fit.dry_run if dry_run else cli_fit.fit)(checked, as_json)
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@click.option("-n", "n_samples", type=click.IntRange(min=1), required=True, help="Rows to draw.")
+@click.option("--out", required=True, metavar="FILE", help=".npz with x and y, or .npy of rows.")
+@click.option("--labels-out", metavar="FILE.npy", help="Labels, where --out is .npy.")
+@seed_option
+@threads_option
+@json_option
+def sample(
+    model: str,
+    n_samples: int,
+    out: str,
+    labels_out: str | None,
+    random_state: int | None,
+    as_json: bool,
+) -> None:
+    """Draw synthetic rows from a mixture MODEL; costs no privacy."""
+    from cloister import cli_road  # noqa: PLC0415
+
+    cli_road.sample(model, n_samples, out, labels_out, random_state, as_json)
+
+
+@main.command()
+@click.argument("synthetic", metavar="SYNTHETIC.npz")
+@test_option
+@test_labels_option
+@click.option("--normalize", is_flag=True, help="Scale each row of --test to norm 1 first.")
+@click.option("--out", required=True, metavar="PROBE", help="Probe file to write.")
+@seed_option
+@json_option
+def probe(
+    synthetic: str,
+    test: str | None,
+    test_labels: str | None,
+    normalize: bool,
+    out: str,
+    random_state: int | None,
+    as_json: bool,
+) -> None:
+    """Train a two-layer classifier on the rows x and labels y of SYNTHETIC.npz, and on no other.
+
+    The accuracy on real test rows is for their owner: the guarantee does not cover it.
+    """
+    from cloister import cli_road  # noqa: PLC0415
+
+    cli_road.probe(synthetic, test, test_labels, normalize, out, random_state, as_json)
+
+
+@main.command()
+@click.argument("model", metavar="[MODEL]", required=False)
+@click.option("--budget", metavar="LEDGER", help="Report on this ledger instead.")
+@click.option("--dataset", metavar="NAME", help="The data set's name in the ledger.")
+@json_option
+def info(model: str | None, budget: str | None, dataset: str | None, as_json: bool) -> None:
+    """Describe this installation, a MODEL file, or a budget."""
+    from cloister import cli_info  # noqa: PLC0415
+
+    if (budget is None) != (dataset is None) or (budget is not None and model is not None):
+        raise click.UsageError("give MODEL, or --budget with --dataset, or nothing")
+    if budget is not None and dataset is not None:
+        cli_info.ledger(budget, dataset, as_json)
+    elif model is not None:
+        cli_info.model(model, as_json)
+    else:
+        cli_info.installation(as_json)
+
+
+@main.command()
+@epsilon_option
+@delta_option
+@threads_option
+@json_option
+def demo(epsilon: float, delta: float, as_json: bool) -> None:
+    """Run the whole road on handwritten digits, offline, in seconds."""
+    from cloister import cli_demo  # noqa: PLC0415
+
+    cli_demo.demo(epsilon, delta, as_json)

@@ -1,0 +1,102 @@
+"""`cloister info`: this installation, a model file, or a ledger."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import cloister
+from cloister.cli_fit import budget_state
+from cloister.cli_output import emit, show_pairs, show_paragraph, show_table
+from cloister.errors import ModelFileError
+from cloister.model_file import model_value, read_model
+from cloister.privacy.guarantee import PrivacyGuarantee
+from cloister.privacy.ledger import Budget
+from cloister.version import __version__
+
+EXTRAS = ("torch", "torchvision", "pyarrow", "cupy-cuda13x")
+
+NO_STATEMENT = (
+    "This file carries no guarantee of its own. Computed from synthetic rows alone, it keeps that "
+    "of the model they were sampled from; computed from private rows, it has none."
+)
+
+
+def installation(as_json: bool) -> None:
+    """Report the version, the processor's instruction sets and the optional packages."""
+    result: dict[str, Any] = {
+        "version": __version__,
+        "instruction_sets": list(cloister.supported_targets()),
+        "instruction_set": cloister.target(),
+        "threads": cloister.num_threads(),
+        "extras": {name: _installed(name) for name in EXTRAS},
+    }
+
+    def show() -> None:
+        facts = {name: value for name, value in result.items() if name != "extras"}
+        facts["instruction_sets"] = ", ".join(result["instruction_sets"])
+        extras = {name: found or "not installed" for name, found in result["extras"].items()}
+        show_pairs(facts | extras)
+
+    emit(result, as_json, show)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def model(path: str, as_json: bool) -> None:
+    """Report what a model file says about itself."""
+    kind, arrays, header = read_model(path)
+    parameters = model_value(path, header, "parameters", dict)
+    privacy = _guarantee(path, header)
+    result = {
+        "kind": kind,
+        "parameters": parameters,
+        "classes": header.get("classes"),
+        "arrays": {name: list(array.shape) for name, array in arrays.items()},
+        "privacy": None if privacy is None else privacy.to_dict(),
+        "statement": NO_STATEMENT if privacy is None else privacy.statement(),
+    }
+
+    def show() -> None:
+        show_pairs({"kind": kind, **parameters, "classes": result["classes"]})
+        if privacy is not None:
+            numbers = ("epsilon", "delta", "mu", "rho")
+            show_pairs({f"guarantee: {name}": getattr(privacy, name) for name in numbers})
+        show_paragraph(str(result["statement"]))
+
+    emit(result, as_json, show)
+
+
+def _guarantee(path: str, header: dict[str, Any]) -> PrivacyGuarantee | None:
+    if "privacy" not in header:
+        return None
+    try:
+        return PrivacyGuarantee.from_dict(header["privacy"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"path: {path!r} has a damaged guarantee: {error!r}") from error
+
+
+def ledger(path: str, dataset: str, as_json: bool) -> None:
+    """Report what was spent on a data set and what is left."""
+    budget = Budget(path, dataset)
+    fits = [
+        {
+            "name": fit.name,
+            "state": fit.state,
+            "mu_squared": fit.mu_squared,
+            "rounds": fit.rounds,
+            "created": fit.created,
+        }
+        for fit in budget.fits()
+    ]
+    result = {"ledger": path, **budget_state(budget), "fits": fits}
+
+    def show() -> None:
+        show_pairs({name: value for name, value in result.items() if name != "fits"})
+        if fits:
+            show_table({name: [fit[name] for fit in fits] for name in fits[0]})
+
+    emit(result, as_json, show)

@@ -1,0 +1,261 @@
+"""From a fitted mixture to samples, a probe and its accuracy: `fit --probe`, `sample`, `probe`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+import cloister
+from cloister.atomic_file import check_destination
+from cloister.cli_files import (
+    array_destination,
+    check_array_file,
+    read_array,
+    read_rows,
+    split_key,
+    unit_rows,
+    write_npy,
+    write_npz,
+)
+from cloister.cli_output import busy, emit, say, show_pairs
+from cloister.errors import CloisterError, InvalidInput
+from cloister.neural import Probe
+from cloister.neural.training import import_torch
+from cloister.sources import as_source
+from cloister.sources.arrays import finite_float64
+from cloister.sources.labels import encode_labels
+
+DEFAULT_SAMPLES = 50_000
+NOT_COVERED = (
+    "Owner-side: accuracies are measured on the real rows of --test; the guarantee does not "
+    "cover them."
+)
+
+Rows = NDArray[Any]
+Labels = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RoadOptions:
+    """What `cloister fit` is to make of the mixture once it is saved; None where nothing."""
+
+    synthetic: str | None
+    n_samples: int | None
+    probe: str | None
+    test: str | None
+    test_labels: str | None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to do."""
+        return any(vars(self)[name] is not None for name in ("synthetic", "probe", "test"))
+
+    def check(self, model: str, labels: str | None) -> None:
+        """Refuse, before anything is spent, what would fail after it; opens no file.
+
+        Raises
+        ------
+        click.UsageError, InvalidInput
+            For options that mean nothing, places that cannot be written, test files not there.
+        MissingDependency
+            If there is a probe to train and no torch.
+        """
+        given = [name for name, value in vars(self).items() if value is not None]
+        if given and model != "mixture":
+            option = given[0].replace("_", "-")
+            raise click.UsageError(f"--{option} needs --model mixture, got {model}")
+        if self.n_samples is not None and self.synthetic is None and self.probe is None:
+            raise click.UsageError("--n-samples needs --synthetic or --probe")
+        for name in ("probe", "test"):
+            if vars(self)[name] is not None and labels is None:
+                raise click.UsageError(f"--{name} needs --labels: it is about classes")
+        check_test_options(self.test, self.test_labels)
+        for name, spec in (("--test", self.test), ("--test-labels", self.test_labels)):
+            if spec is not None:
+                check_array_file(name, spec)
+        if self.synthetic is not None:
+            array_destination("--synthetic", self.synthetic, (".npz",))
+        if self.probe is not None:
+            check_destination(self.probe, "--probe")
+            import_torch()
+
+    def read_test(
+        self, rows: Rows, labels: Labels | None, classes: Any, *, normalize: bool
+    ) -> tuple[Rows, Labels] | None:
+        """Return the test rows and their labels, if any, checked against the rows of the fit.
+
+        Raises
+        ------
+        InvalidInput, InvalidType
+            If one of them would be refused, or never be right, once the mixture is fitted.
+        """
+        if self.test is None:
+            return None
+        test, found = read_test(self.test, self.test_labels, normalize=normalize)
+        if test.shape[1] != rows.shape[1]:
+            raise InvalidInput(
+                f"--test has {test.shape[1]} features a row, but ROWS has {rows.shape[1]}; embed "
+                "both with the same encoder"
+            )
+        known = encode_labels(labels, len(rows), classes).classes
+        try:
+            places = encode_labels(found, len(test), known).exact_index
+        except CloisterError as error:
+            option = "--test-labels" if self.test_labels else "--test"
+            raise type(error)(f"{option}: {error}") from error
+        return test, known[places]
+
+    def walk(
+        self, mixture: Any, random_state: int | None, test: tuple[Rows, Labels] | None
+    ) -> dict[str, Any]:
+        """Draw, save, train and measure; costs no privacy. Returns what there is to report."""
+        classifier, n = None, None
+        if self.synthetic is not None or self.probe is not None:
+            n = DEFAULT_SAMPLES if self.n_samples is None else self.n_samples
+            rows, labels = draw(mixture, n, random_state)
+            if self.synthetic is not None:
+                write_npz(array_destination("--synthetic", self.synthetic, (".npz",)), rows, labels)
+            if self.probe is not None:
+                classifier = train_probe(rows, labels, random_state)
+                classifier.save(self.probe)
+        accuracy = None
+        if test is not None:
+            with busy("measuring on the rows of --test"):
+                accuracy = {
+                    "probe": None if classifier is None else classifier.score(*test),
+                    "mixture": float(np.mean(mixture.predict(test[0]) == test[1])),
+                }
+        return {
+            "synthetic": self.synthetic,
+            "n_samples": n,
+            "probe": self.probe,
+            "accuracy": accuracy,
+            "not_covered_by_the_guarantee": [] if accuracy is None else ["accuracy"],
+        }
+
+
+def pairs(walked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of `RoadOptions.walk` as pairs to show."""
+    shown = {name: walked[name] for name in ("synthetic", "n_samples", "probe")}
+    accuracy = walked["accuracy"] or {}
+    shown |= {f"accuracy of the {name}": value for name, value in accuracy.items()}
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def check_distinct(written: Mapping[str, str | None], read: Mapping[str, str | None]) -> None:
+    """Refuse to write two results to one file, or over a file that is read.
+
+    Raises
+    ------
+    click.UsageError
+        Naming both options.
+    """
+    seen: dict[str, str] = {}
+    for name, spec in [*read.items(), *written.items()]:
+        if spec is not None:
+            path = os.path.realpath(split_key(spec)[0] if name in read else spec)
+            if path in seen and name in written:
+                raise click.UsageError(f"{seen[path]} and {name} name the same file")
+            seen[path] = name
+
+
+def check_test_options(test: str | None, test_labels: str | None) -> None:
+    """Refuse labels without rows, and rows of one key without labels."""
+    if test_labels is not None and test is None:
+        raise click.UsageError("--test-labels needs --test")
+    if test is not None and test_labels is None and split_key(test)[1] is not None:
+        raise click.UsageError("--test with a :KEY needs --test-labels")
+
+
+def read_test(test: str, test_labels: str | None, *, normalize: bool) -> tuple[Rows, Labels]:
+    """Read rows to measure an accuracy on, of norm 1 if asked for, and their labels.
+
+    Raises
+    ------
+    InvalidInput, InvalidType
+        As `read_rows` and `read_array`, and if a row holds NaN or infinity.
+    """
+    rows = read_rows("--test", test)
+    for first, part in as_source(rows, "--test").chunks():
+        finite_float64(part, first, "--test")
+    labels = read_array("--test-labels" if test_labels else "--test", test_labels or test, "y")
+    return unit_rows(rows) if normalize else rows, labels
+
+
+def draw(mixture: Any, n: int, random_state: int | None) -> tuple[Rows, Labels]:
+    """Draw synthetic rows and their labels."""
+    with busy(f"drawing {n} rows"):
+        rows, labels = mixture.sample(n, random_state)
+    return rows, labels
+
+
+def train_probe(rows: Rows, labels: Labels, random_state: int | None) -> Probe:
+    """Train the two-layer classifier on synthetic rows."""
+    with busy("training the probe"):
+        return Probe(random_state=0 if random_state is None else random_state).fit(rows, labels)
+
+
+def sample(
+    model: str,
+    n_samples: int,
+    out: str,
+    labels_out: str | None,
+    random_state: int | None,
+    as_json: bool,
+) -> None:
+    """Draw rows from a model file, write them and report."""
+    target = array_destination("--out", out, (".npy", ".npz"))
+    archive = target.suffix.lower() == ".npz"
+    if labels_out is not None and archive:
+        raise click.UsageError("--labels-out needs an --out that ends in .npy; .npz holds both")
+    labels_target = labels_out and array_destination("--labels-out", labels_out, (".npy",))
+    check_distinct({"--out": out, "--labels-out": labels_out}, {"MODEL": model})
+    mixture = cloister.DPGaussianMixture.load(model)
+    rows, labels = draw(mixture, n_samples, random_state)
+    if archive:
+        write_npz(target, rows, labels)
+    else:
+        write_npy(target, rows)
+    if labels_target:
+        write_npy(labels_target, labels)
+    result = {
+        "out": out,
+        "labels_out": labels_out,
+        "n": n_samples,
+        "n_features": rows.shape[1],
+        "dtype": str(rows.dtype),
+        "privacy": mixture.privacy_.to_dict(),
+    }
+    emit(result, as_json, lambda: say(f"wrote {n_samples} x {rows.shape[1]} rows to {out}"))
+
+
+def probe(
+    synthetic: str,
+    test: str | None,
+    test_labels: str | None,
+    normalize: bool,
+    out: str,
+    random_state: int | None,
+    as_json: bool,
+) -> None:
+    """Train a probe on a file of synthetic rows, write it and report."""
+    check_test_options(test, test_labels)
+    if normalize and test is None:
+        raise click.UsageError("--normalize scales the rows of --test, which is not given")
+    if split_key(synthetic)[1] is not None:
+        raise click.UsageError("SYNTHETIC.npz holds x and y; leave out its :KEY")
+    check_destination(out, "--out")
+    read = {"SYNTHETIC.npz": synthetic, "--test": test, "--test-labels": test_labels}
+    check_distinct({"--out": out}, read)
+    rows = read_rows("SYNTHETIC.npz", synthetic)
+    labels = read_array("SYNTHETIC.npz", synthetic, "y")
+    measured = None if test is None else read_test(test, test_labels, normalize=normalize)
+    classifier = train_probe(rows, labels, random_state)
+    accuracy = None if measured is None else classifier.score(*measured)
+    classifier.save(out)
+    result = {"probe": out, "classes": classifier.classes_, "accuracy": accuracy}
+    emit(result, as_json, lambda: show_pairs(result))
