@@ -98,6 +98,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
     (4, 8)
     """
 
+    _kind = "kmeans"
+
     def __init__(
         self,
         n_clusters: int = 8,
@@ -229,8 +231,6 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
             centres = self.cluster_centers_[labels[first : first + len(rows)]]
             total += float(((rows.astype(np.float64) - centres) ** 2).sum())
         return -total / len(labels)
-
-    _kind = "kmeans"
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}

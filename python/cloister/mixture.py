@@ -9,20 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.validation import check_is_fitted
 
-from cloister import _backend
 from cloister.codes import CodeGrid
 from cloister.errors import PublicClassesWarning
-from cloister.mixture_file import mixture_numbers
-from cloister.mixture_fit import COVARIANCE_TYPES, fit_mixture, largest_release, mixture_plan
+from cloister.mixture_fit import check_size, fit_mixture, mixture_plan
+from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
 from cloister.model_file import model_value
 from cloister.parameters import (
-    check_choice,
     check_features,
     check_integer,
-    check_release_size,
     feature_attributes,
     set_features,
 )
@@ -100,6 +96,8 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
     (5, 8)
     """
 
+    _kind = "mixture"
+
     def __init__(
         self,
         n_components: int = 1,
@@ -137,8 +135,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         dict of str to float
             From public parameters alone; the shares sum to 1.
         """
-        n_components, covariance_type = self._checked_shape()
-        return mixture_plan(n_components, covariance_type)
+        return mixture_plan(self.n_components, self.covariance_type)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Release a private mixture of the rows.
@@ -182,7 +179,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         classes = (
             encode_labels(y, source.n).classes if self.classes is None else class_list(self.classes)
         )
-        self._check_size(source.d, len(classes))
+        check_size(source.d, len(classes), self.n_components, self.covariance_type)
         public = public_parameters(
             self, source.d, {"classes": classes.tolist(), "public_seed": seed, "plan": plan}
         )
@@ -201,10 +198,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
             )
         set_features(self, features)
         self.classes_ = classes
-        self.weights_ = numbers.weights
-        self.means_ = numbers.means
-        self.covariances_ = numbers.covariances
-        self.covariance_of_ = numbers.covariance_of
+        self._take(numbers)
         self.privacy_ = state_guarantee(release, parameters, classes_from_data=from_data)
         return self
 
@@ -230,21 +224,8 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         check_is_fitted(self)
         n = check_integer("n_samples", n_samples, 1, 2**40, way_out="how many rows to draw")
         seed = public_seed(self.random_state if random_state is None else random_state)
-        k, d = self.means_.shape
-        components = np.random.default_rng(seed).choice(k, size=n, p=self.weights_)
-        rows = np.empty((n, d), dtype=np.float32)
-        factors, scales = self.covariances_.sampling_factors()
-        _backend.sample_mixture(
-            seed,
-            0,
-            self.means_.astype(np.float32),
-            factors,
-            scales,
-            self.covariance_of_,
-            components.astype(np.int32),
-            rows,
-        )
-        return rows, self.classes_[components // (k // len(self.classes_))]
+        rows, components = self._numbers().sample(n, seed)
+        return rows, np.asarray(self.classes_[components // self._components_a_class()])
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return the log-density of each row.
@@ -284,17 +265,8 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         most_probable = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[most_probable])
 
-    _kind = "mixture"
-
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            "weights": self.weights_,
-            "means": self.means_,
-            "directions": self.covariances_.directions,
-            "variances": self.covariances_.variances,
-            "rest": self.covariances_.rest,
-            "covariance_of": self.covariance_of_,
-        }
+        return self._numbers().arrays()
 
     def _header(self) -> dict[str, Any]:
         return {"classes": self.classes_.tolist()}
@@ -307,42 +279,23 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
     ) -> None:
         self.classes_ = np.asarray(model_value(path, header, "classes", list))
         components = len(self.classes_) * self.n_components
-        numbers = mixture_numbers(path, arrays, components, self.n_features_in_)
+        self._take(mixture_numbers(path, arrays, components, self.n_features_in_))
+
+    def _take(self, numbers: MixtureNumbers) -> None:
         self.weights_, self.means_ = numbers.weights, numbers.means
         self.covariances_, self.covariance_of_ = numbers.covariances, numbers.covariance_of
 
-    def _checked_shape(self) -> tuple[int, str]:
-        return (
-            check_integer(
-                "n_components", self.n_components, 1, 2**16, way_out="1 suits most private fits"
-            ),
-            check_choice("covariance_type", self.covariance_type, COVARIANCE_TYPES),
-        )
+    def _numbers(self) -> MixtureNumbers:
+        return MixtureNumbers(self.weights_, self.means_, self.covariances_, self.covariance_of_)
 
-    def _check_size(self, d: int, n_classes: int) -> None:
-        n_components, covariance_type = self._checked_shape()
-        check_release_size(
-            f"n_components={n_components} and covariance_type={covariance_type!r} with {n_classes} "
-            f"class(es) and {d} features in X",
-            largest_release(d, n_classes, n_components, covariance_type),
-            way_out="use covariance_type='diag' with n_components=1, or a smaller embedding",
-        )
+    def _components_a_class(self) -> int:
+        return len(self.weights_) // len(self.classes_)
 
     def _log_densities(self, X: Any) -> Iterator[NDArray[np.float64]]:
         """Yield, chunk by chunk, the log of weight times density of rows by components."""
         check_is_fitted(self)
         source = as_source(X)
         check_features(self, X)
-        k, d = self.means_.shape
-        offsets = np.log(self.weights_) - 0.5 * (
-            self.covariances_.log_determinants()[self.covariance_of_] + d * np.log(2 * np.pi)
-        )
+        numbers = self._numbers()
         for first, rows in source.chunks():
-            chunk = finite_float64(rows, first)
-            joint = np.empty((len(rows), k))
-            for f in range(len(self.covariances_.rest)):
-                mine = np.flatnonzero(self.covariance_of_ == f)
-                whitened = self.covariances_.whiten(chunk, f)
-                centres = self.covariances_.whiten(self.means_[mine], f)
-                joint[:, mine] = -0.5 * euclidean_distances(whitened, centres, squared=True)
-            yield joint + offsets
+            yield numbers.log_densities(finite_float64(rows, first))

@@ -4,13 +4,13 @@ Every number that leaves a `Release` here is noisy; all else is post-processing.
 follow from the public norm and from earlier releases, never from the rows.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from cloister.codes import CodeGrid
 from cloister.covariance import Covariances
+from cloister.mixture_numbers import MixtureNumbers
+from cloister.parameters import check_choice, check_integer, check_release_size
 from cloister.privacy.release import Release
 from cloister.seeding import (
     SAMPLES_PER_CENTRE,
@@ -36,28 +36,16 @@ SEED_SAMPLES = 2000  # public samples a component, to seed components inside a c
 MOST_SEED_SAMPLES = 100_000
 
 
-@dataclass(frozen=True)
-class MixtureNumbers:
-    """The noisy parameters of a mixture; components of class g are g*K to g*K + K - 1.
-
-    Attributes
-    ----------
-    weights : array of shape (classes * K,)
-        Positive, summing to 1.
-    means : array of shape (classes * K, d)
-    covariances : Covariances
-    covariance_of : array of shape (classes * K,), int64
-        Which covariance each component has.
-    """
-
-    weights: NDArray[np.float64]
-    means: NDArray[np.float64]
-    covariances: Covariances
-    covariance_of: NDArray[np.int64]
-
-
 def mixture_plan(n_components: int, covariance_type: str) -> dict[str, float]:
-    """Share of mu^2 of each release, in order: a function of public parameters alone."""
+    """Share of mu^2 of each release, in order: a function of public parameters alone.
+
+    Raises
+    ------
+    InvalidInput, InvalidType
+        If a parameter is not as `DPGaussianMixture` describes it.
+    """
+    check_integer("n_components", n_components, 1, 2**16, way_out="1 suits most private fits")
+    check_choice("covariance_type", covariance_type, COVARIANCE_TYPES)
     plan = {"mean": 0.02, "scatter": 0.01, "class means": 0.35, "second moments": 0.62}
     if n_components > 1:
         plan |= {"class means": 0.20, "second moments": 0.37, "components 1": 0.20}
@@ -69,13 +57,24 @@ def mixture_plan(n_components: int, covariance_type: str) -> dict[str, float]:
     return plan
 
 
-def largest_release(d: int, n_classes: int, n_components: int, covariance_type: str) -> int:
-    """How many numbers the largest release of a fit holds."""
-    means = n_classes * n_components * (d + 1)
-    if n_components == 1 and covariance_type in ("diag", "spherical"):
-        return max(means, n_classes * d)
-    matrices = n_classes * n_components if covariance_type == "full" else 1
-    return max(means, matrices * d * (d + 1) // 2)
+def check_size(d: int, n_classes: int, n_components: int, covariance_type: str) -> None:
+    """Refuse a fit whose largest release would hold too many numbers.
+
+    Raises
+    ------
+    InvalidInput
+        Saying what asks for that much.
+    """
+    largest = n_classes * n_components * (d + 1)
+    if n_components > 1 or covariance_type not in ("diag", "spherical"):
+        matrices = n_classes * n_components if covariance_type == "full" else 1
+        largest = max(largest, matrices * d * (d + 1) // 2)
+    check_release_size(
+        f"n_components={n_components} and covariance_type={covariance_type!r} with {n_classes} "
+        f"class(es) and {d} features in X",
+        largest,
+        way_out="use covariance_type='diag' with n_components=1, or a smaller embedding",
+    )
 
 
 def fit_mixture(
