@@ -239,8 +239,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         array of shape (n,), float64
             In nats. Of private rows this is owner-side: it may not be released.
         """
-        parts = [logsumexp(joint, axis=1) for joint in self._log_densities(X)]
-        return np.concatenate(parts)
+        return np.concatenate([logsumexp(joint, axis=1) for joint in self._log_densities(X)])
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean log-density of the rows, in nats; see `score_samples`."""
