@@ -11,7 +11,9 @@ from cloister.privacy import release as release_module
 from noise_audit import uncovered_events
 
 ESTIMATORS = [
-    DPKMeans(3, init="gaussian", n_rounds=2),
+    # With the hint every fit has the same draws: a noisy n may or may not afford a lift.
+    DPKMeans(3, init="gaussian", n_rounds=2, n_hint=400),
+    DPKMeans(3, init="gaussian", n_rounds=2, n_hint=20),
     DPKMeans(3, init="histogram", n_rounds=2),
     DPKMeans(3, init="random", n_rounds=2),
     DPGaussianMixture(1, "tied", classes=[0, 1]),
@@ -58,8 +60,9 @@ def test_a_missing_noise_is_seen_wherever_it_is(estimator, rows, monkeypatch):
     assert draws >= len(estimator.privacy_.events)
     for spoilt in range(draws):
         with monkeypatch.context() as patch:
-            spoil_noise(patch, spoilt, 0)
+            made = spoil_noise(patch, spoilt, 0)
             found = uncovered_events(estimator, *rows)
+        assert len(made) == draws
         assert len(found) == 1, f"draw {spoilt}"
 
 
