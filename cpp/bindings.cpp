@@ -79,14 +79,35 @@ void register_tallies(py::module_& m) {
 }
 
 void register_nearest(py::module_& m) {
-  m.def("nearest", [](Address rows, int64_t n, int64_t d, Address shift, Address centres, int64_t k,
-                      Address labels, Address distances, Address all_distances, Address sums,
-                      Address counts, double sum_scale, int64_t threads, Address stream) {
+  m.def("nearest",
+        [](Address rows, int64_t n, int64_t d, Address shift, Address weights, Address codes,
+           Address scales, Address norms, Address errors, Address centres, int64_t k,
+           Address labels, Address distances, Address sums, Address counts, Address moved,
+           double sum_scale, double count_scale, bool updates, int64_t threads, Address stream) {
+          run([&] {
+            nearest(at<const float>(rows), n, d, at<const float>(shift), at<const double>(weights),
+                    {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
+                    at<const float>(centres), k,
+                    {at<int32_t>(labels), at<double>(distances), at<int64_t>(sums),
+                     at<int64_t>(counts), at<int64_t>(moved), sum_scale, count_scale, updates},
+                    on(threads, stream));
+          });
+        });
+  m.def("screen_rows", [](Address rows, int64_t n, int64_t d, Address shift, Address codes,
+                          Address scales, Address norms, Address errors, int64_t threads,
+                          Address stream) {
     run([&] {
-      nearest(at<const float>(rows), n, d, at<const float>(shift), at<const float>(centres), k,
-              {at<int32_t>(labels), at<double>(distances), at<float>(all_distances),
-               at<int64_t>(sums), at<int64_t>(counts), sum_scale},
-              on(threads, stream));
+      screen_rows(at<const float>(rows), n, d, at<const float>(shift),
+                  {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
+                  on(threads, stream));
+    });
+  });
+  m.def("screens_by_codes", &screens_by_codes);
+  m.def("all_distances", [](Address rows, int64_t n, int64_t d, Address shift, Address centres,
+                            int64_t k, Address out, int64_t threads, Address stream) {
+    run([&] {
+      all_distances(at<const float>(rows), n, d, at<const float>(shift), at<const float>(centres),
+                    k, at<float>(out), on(threads, stream));
     });
   });
 }

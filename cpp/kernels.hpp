@@ -80,25 +80,50 @@ void bins(const int16_t* codes, int64_t n, int64_t d, Grid grid, const int64_t* 
           int64_t classes, int64_t* counts, Execution execution);
 
 // Owner-side and not private. With x = row - shift (null: no shift), in float32 throughout:
-//   <x, c> = a chain of fused multiply-adds in coordinate order, restarted from zero every 256
-//            coordinates, the partial sums added in order; <c, c> likewise
-//   labels[i] = argmin_j (<c_j, c_j> / 2 - <x, c_j>), ties to the smallest j
-//   all_distances[i, j] = <x - c_j, x - c_j>
+//   labels[i] = argmin_j D(x, c_j), ties to the smallest j,
+//   D(x, c) = |x - c|^2 in 32 lanes (lane l takes coordinates l, l + 32, ...), each a chain of
+//   fused
+//             multiply-adds of the rounded differences, folded by halves: 16, 8, 4, 2, 1
 // distances[i] = |x - c_label|^2 in float64: each difference, square and sum rounded, 8 lanes (lane
 // l takes coordinates l, l+8, ...) folded by halves: 4, 2, 1.
-// Adds to sums[label] rint(x * sum_scale), ties to even, and to counts[label] 1; sum_scale is a
-// power of two with |x| * sum_scale <= 2^50. Every output may be null. All are the same bits for
-// any number of threads and any instruction set, and a row's do not depend on the other rows.
+// Adds to sums[label] rint(x * w * sum_scale), ties to even, each product rounded to float64, and
+// to counts[label] rint(w * count_scale), with w = weights[i] (null: 1); the scales are powers of
+// two, with |x * w| * sum_scale <= 2^50 and w * count_scale <= 2^50. With `updates`, labels, sums
+// and counts are those of an earlier call with the same rows, and what was added for rows whose
+// label changes is taken off again. *moved is the number of rows added. Every output may be null.
+// All are the same bits for any number of threads and any instruction set, and a row's do not
+// depend on the other rows.
 struct Nearest {
-  int32_t* labels;       // (n,)
-  double* distances;     // (n,)
-  float* all_distances;  // (n, k)
-  int64_t* sums;         // (k, d)
-  int64_t* counts;       // (k,)
-  double sum_scale;
+  int32_t* labels;    // (n,)
+  double* distances;  // (n,)
+  int64_t* sums;      // (k, d)
+  int64_t* counts;    // (k,)
+  int64_t* moved;
+  double sum_scale, count_scale;
+  bool updates;
 };
-void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const float* centres,
-             int64_t k, Nearest out, Execution execution);
+
+// Rows less the shift as int8 codes, x_i near scales[i] * (codes[i] - 128), which `nearest` uses to
+// rule centres out: they change its speed, not its results.
+struct ScreenedRows {
+  uint8_t* codes;  // (n, d rounded up to a multiple of 64); 128 past the end of a row
+  float* scales;   // (n,)
+  float* norms;    // (n,) at least |x|
+  float* errors;   // (n,) at least |x - scale * (code - 128)|
+};
+void screen_rows(const float* rows, int64_t n, int64_t d, const float* shift, ScreenedRows out,
+                 Execution execution);
+bool screens_by_codes(int64_t d, int64_t k);  // whether they pay on the instruction set in use
+
+// screened: by screen_rows for these rows and this shift, or null.
+void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const double* weights,
+             ScreenedRows screened, const float* centres, int64_t k, Nearest out,
+             Execution execution);
+
+// out[i, j] = <x - c_j, x - c_j> in float32: a chain of fused multiply-adds in coordinate order,
+// restarted from zero every 256 coordinates, the partial sums added in order. Owner-side.
+void all_distances(const float* rows, int64_t n, int64_t d, const float* shift,
+                   const float* centres, int64_t k, float* out, Execution execution);
 
 // out[i] = round(sigma * g_i), g_i independent standard normal, sampled exactly; ties upwards.
 // Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b) and

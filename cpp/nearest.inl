@@ -1,52 +1,76 @@
-// Nearest centres in float32: rows packed into lanes, centres broadcast in register blocks.
+// The nearest centre of each row: a screen leaves candidates, distances in float32 decide.
 
-constexpr int64_t chain_length = 256;
-constexpr int64_t cache_line = 64;
+constexpr int64_t distance_lanes = 32;
 
-// Which lanes of two vectors make up the low and the high half of their interleaving.
-struct ZipLanes {
-  int32_t low[lanes], high[lanes];
-};
-
-constexpr ZipLanes make_zip_lanes() {
-  ZipLanes zip{};
-  for (int32_t lane = 0; lane < int32_t(lanes); ++lane) {
-    zip.low[lane] = lane / 2 + lane % 2 * int32_t(lanes);
-    zip.high[lane] = zip.low[lane] + int32_t(lanes) / 2;
-  }
-  return zip;
-}
-
-constexpr ZipLanes zip_lanes = make_zip_lanes();
-
-// Rows become lanes: each round interleaves the first half of the vectors with the second, which
-// rotates the bits of (vector, lane) by one place; log2(lanes) rounds exchange the two.
-[[gnu::always_inline]] inline void transpose(simd::Float32 (&vectors)[lanes]) {
-  const simd::Int32 low = load<simd::Int32>(zip_lanes.low);
-  const simd::Int32 high = load<simd::Int32>(zip_lanes.high);
-#pragma GCC unroll 4
-  for (int64_t round = 1; round < lanes; round *= 2) {
-    simd::Float32 zipped[lanes];
+// |x - c|^2 in 32 lanes (lane l takes coordinates l, l + 32, ...), each a chain of fused
+// multiply-adds of the rounded differences, folded by halves: 16, 8, 4, 2, 1. x is padded with
+// zeros to whole groups of lanes.
+[[gnu::always_inline]] inline float nearest_distance(const float* x, const float* centre,
+                                                     int64_t d) {
+  constexpr int64_t vectors = distance_lanes / lanes;
+  simd::Float32 sums[vectors] = {};
+  auto add_group = [&](const float* group, const float* other) {
 #pragma GCC unroll 8
-    for (int64_t i = 0; i < lanes / 2; ++i) {
-      zipped[2 * i] = __builtin_shuffle(vectors[i], vectors[i + lanes / 2], low);
-      zipped[2 * i + 1] = __builtin_shuffle(vectors[i], vectors[i + lanes / 2], high);
+    for (int64_t v = 0; v < vectors; ++v) {
+      const simd::Float32 difference =
+          load<simd::Float32>(group + v * lanes) - load<simd::Float32>(other + v * lanes);
+      sums[v] = simd::multiply_add(difference, difference, sums[v]);
     }
-#pragma GCC unroll 16
-    for (int64_t i = 0; i < lanes; ++i) vectors[i] = zipped[i];
+  };
+  const int64_t whole = d / distance_lanes * distance_lanes;
+  for (int64_t t = 0; t < whole; t += distance_lanes) add_group(x + t, centre + t);
+  if (whole < d) {
+    float rest[distance_lanes] = {};
+    for (int64_t t = whole; t < d; ++t) rest[t - whole] = centre[t];
+    add_group(x + whole, rest);
+  }
+  float values[distance_lanes];
+  std::memcpy(values, sums, sizeof values);
+#pragma GCC unroll 8
+  for (int64_t half = distance_lanes / 2; half > 0; half /= 2) {
+    for (int64_t lane = 0; lane < half; ++lane) values[lane] += values[lane + half];
+  }
+  return values[0];
+}
+
+// x = row - shift, zeros up to padded_d.
+[[gnu::always_inline]] inline void load_shifted(const NearestTask& task, int64_t row, float* x,
+                                                int64_t padded_d) {
+  const float* source = task.rows + row * task.d;
+  for (int64_t t = 0; t < task.d; ++t) x[t] = source[t] - task.shift[t];
+  for (int64_t t = task.d; t < padded_d; ++t) x[t] = 0;
+}
+
+inline int64_t padded_floats(int64_t d) {
+  return (d + code_alignment - 1) / code_alignment * code_alignment;
+}
+
+void encode_nearest_rows(const NearestTask& task, int64_t begin, int64_t end,
+                         const ScreenedRows& out) {
+  const int64_t stride = padded_codes(task.d);
+  const Scratch<float> x(padded_floats(task.d));
+  for (int64_t i = begin; i < end; ++i) {
+    load_shifted(task, i, x.data, padded_floats(task.d));
+    const Coded coded =
+        encode_bytes(x.data, padded_floats(task.d), out.codes + (i - begin) * stride);
+    out.scales[i - begin] = coded.scale;
+    out.norms[i - begin] = coded.norm;
+    out.errors[i - begin] = coded.error;
   }
 }
 
-// packed[p][t][lane] = coordinate t of row p * panel + lane, less the shift; zeros past the end.
-inline void pack_rows(const NearestTask& task, int64_t begin, int64_t end, float* packed) {
+// packed[p][t][lane] = coordinate t of active row p * panel + lane, less the shift; and the norms.
+inline void pack_rows(const NearestTask& task, int64_t begin, const int32_t* active, int64_t count,
+                      float* packed, float* norms) {
   const int64_t whole = task.d / lanes * lanes;
-  for (int64_t first = begin; first < end; first += lanes) {
+  for (int64_t first = 0; first < count; first += lanes) {
     const float* row[lanes];
-    for (int64_t lane = 0; lane < lanes; ++lane) {  // past the end: shift - shift, zeros
-      row[lane] = first + lane < end ? task.rows + (first + lane) * task.d : task.shift;
+    for (int64_t lane = 0; lane < lanes; ++lane) {  // past the end: a row again, never looked at
+      const int64_t i = first + lane < count ? first + lane : count - 1;
+      row[lane] = task.rows + (begin + active[i]) * task.d;
     }
-    const int64_t place = first - begin;
-    float* target = packed + place / panel * panel * task.d + place % panel;
+    float* target = packed + first / panel * panel * task.d + first % panel;
+    simd::Float32 squares = {};
     for (int64_t t = 0; t < whole; t += lanes) {
       const simd::Float32 shift = load<simd::Float32>(task.shift + t);
       simd::Float32 vectors[lanes];
@@ -54,212 +78,173 @@ inline void pack_rows(const NearestTask& task, int64_t begin, int64_t end, float
       for (int64_t i = 0; i < lanes; ++i) vectors[i] = load<simd::Float32>(row[i] + t) - shift;
       transpose(vectors);
 #pragma GCC unroll 16
-      for (int64_t i = 0; i < lanes; ++i) store(target + (t + i) * panel, vectors[i]);
+      for (int64_t i = 0; i < lanes; ++i) {
+        store(target + (t + i) * panel, vectors[i]);
+        squares = simd::multiply_add(vectors[i], vectors[i], squares);
+      }
+    }
+    for (int64_t t = whole; t < task.d; ++t) {
+      simd::Float32 column;
+      for (int64_t lane = 0; lane < lanes; ++lane) column[lane] = row[lane][t] - task.shift[t];
+      store(target + t * panel, column);
+      squares = simd::multiply_add(column, column, squares);
     }
     for (int64_t lane = 0; lane < lanes; ++lane) {
-      for (int64_t t = whole; t < task.d; ++t) {
-        target[t * panel + lane] = row[lane][t] - task.shift[t];
-      }
+      norms[first + lane] = __builtin_sqrtf(squares[lane]) * (1 + float(task.d + 8) * half_ulp);
     }
-  }
-  if ((end - begin - 1) % panel < lanes) {  // the last panel's second half was not reached
-    float* target = packed + (end - begin - 1) / panel * panel * task.d + lanes;
-    for (int64_t t = 0; t < task.d; ++t) store(target + t * panel, simd::Float32{});
   }
 }
 
-// Blocks of centres as the products read them, packed[t][b], the block at `first` starting at
-// first * d; and their half norms, by the same chain as the products.
-void prepare_centres(const float* centres, int64_t d, int64_t begin, int64_t end, float* packed,
-                     float* half_norms) {
-  in_blocks<simd::broadcast_block>(begin, end, [&](auto block, int64_t first) {
-    constexpr int64_t width = block.value;
-    float* target = packed + first * d;
-    for (int64_t b = 0; b < width; ++b) {
-      for (int64_t t = 0; t < d; ++t) target[t * width + b] = centres[(first + b) * d + t];
-    }
-    float norms[width] = {};
-    for (int64_t start = 0; start < d; start += chain_length) {
-      const int64_t stop = d - start < chain_length ? d : start + chain_length;
-      float chains[width] = {};
-      for (int64_t t = start; t < stop; ++t) {
-        for (int64_t b = 0; b < width; ++b) {
-          const float value = target[t * width + b];
-          chains[b] = __builtin_fmaf(value, value, chains[b]);
-        }
-      }
-      for (int64_t b = 0; b < width; ++b) norms[b] += chains[b];
-    }
-    for (int64_t b = 0; b < width; ++b) half_norms[first + b] = 0.5f * norms[b];
-  });
-}
+// The rows of a tile that have not found their centre yet, and how far they are.
+struct Tile {
+  const NearestTask& task;
+  const ScreenedCentres& centres;
+  ScreenedRows rows;  // codes is null where float32 screens
+  int64_t begin;
+  int64_t padded_d;
+  NearestScratch& scratch;
 
-struct Fetch {
-  const char* from;
-  int64_t step;
+  // Decides among the candidates found so far. Where more may come, distances are kept.
+  void settle(int64_t active_count, bool is_last) {
+    Candidates& found = scratch.found;
+    int32_t* starts = scratch.pair_starts;
+    for (int64_t i = 0; i <= active_count; ++i) starts[i] = 0;
+    for_each_candidate([&](int64_t i, int32_t) { ++starts[i + 1]; });
+    for (int64_t i = 0; i < active_count; ++i) starts[i + 1] += starts[i];
+    // Records of one row come in the order of centres: so do its candidates.
+    for_each_candidate(
+        [&](int64_t i, int32_t centre) { scratch.pair_centres[starts[i]++] = centre; });
+    int64_t pair = 0;
+    for (int64_t i = 0; i < active_count; ++i) {
+      const int64_t stop = starts[i];
+      const bool is_whole = is_last && scratch.nearest[i] < 0;
+      int64_t count = stop - pair;
+      if (is_whole && count > 1 && rows.codes) count = refine_row(i, pair, count);
+      if (is_whole && count == 1) {
+        scratch.nearest[i] = scratch.pair_centres[pair];
+      } else if (count > 0) {
+        measure(i, pair, pair + count);
+      }
+      pair = stop;
+    }
+    found.count = 0;
+  }
+
+  // Forgets what later scores have put out of reach; measures the rest if that is not enough.
+  void make_room(int64_t active_count) {
+    Candidates& found = scratch.found;
+    int64_t kept = 0;
+    for (int64_t r = 0; r < found.count; ++r) {
+      store(found.lower + kept * lanes, load<simd::Float32>(found.lower + r * lanes));
+      found.centre[kept] = found.centre[r];
+      found.vector[kept] = found.vector[r];
+      kept += candidate_bits(r) != 0;
+    }
+    found.count = kept;
+    if (kept > found.capacity / 2) settle(active_count, false);
+  }
+
+  uint32_t candidate_bits(int64_t record) const {
+    const int64_t place = scratch.found.vector[record] * lanes;
+    const simd::Float32 limit = load<simd::Float32>(scratch.bounds.reaches + place) +
+                                load<simd::Float32>(scratch.bounds.grounds + place);
+    return simd::less_equal_bits(load<simd::Float32>(scratch.found.lower + record * lanes), limit);
+  }
+
+  template <class Body>
+  void for_each_candidate(Body&& body) const {
+    const Candidates& found = scratch.found;
+    for (int64_t r = 0; r < found.count; ++r) {
+      const int64_t place = found.vector[r] * lanes;
+      uint32_t bits = candidate_bits(r);
+      for (; bits; bits &= bits - 1) body(place + __builtin_ctz(bits), found.centre[r]);
+    }
+  }
+
+  int64_t refine_row(int64_t i, int64_t pair, int64_t count) {
+    const int64_t row = scratch.active[i];
+    const RowCodes codes{rows.codes + row * padded_codes(task.d), rows.scales[row], rows.norms[row],
+                         rows.errors[row], scratch.bounds.grounds[i]};
+    return refine(centres, codes, task.d, scratch.pair_centres + pair, count,
+                  scratch.scores + pair);
+  }
+
+  void measure(int64_t i, int64_t pair, int64_t stop) {
+    load_shifted(task, begin + scratch.active[i], scratch.x, padded_d);
+    scratch.measured += stop - pair;
+    for (; pair < stop; ++pair) {
+      const int32_t centre = scratch.pair_centres[pair];
+      const float distance = nearest_distance(scratch.x, task.centres + centre * task.d, task.d);
+      if (distance < scratch.distances[i]) {
+        scratch.distances[i] = distance;
+        scratch.nearest[i] = centre;
+      }
+    }
+  }
 };
 
-// The rows of the next tile, fetched from memory while the products of this one are computed.
-struct Upcoming {
-  const char* at;
-  const char* end;
-
-  // The next `lines` cache lines; once all were given out, one line for ever.
-  Fetch next(int64_t lines) {
-    const char* from = at;
-    at = end - at > lines * cache_line ? at + lines * cache_line : end;
-    return {from, from < end ? cache_line : 0};
+template <class Kind>
+inline void screen_active(Tile& tile, const ScreenedCentres& centres, int64_t count,
+                          Upcoming upcoming) {
+  NearestScratch& scratch = tile.scratch;
+  const int64_t panels = (count + panel - 1) / panel;
+  for (int64_t i = count; i < panels * panel; ++i) {  // no score reaches these
+    scratch.bounds.scales[i] = scratch.bounds.slopes[i] = scratch.bounds.grounds[i] = 0;
+    scratch.bounds.reaches[i] = -__builtin_inff();
   }
-};
-
-// totals[b] = <x, c_b>, or |x - c_b|^2, for the rows x of a panel and a block of centres. On the
-// way one cache line a coordinate is fetched.
-template <int64_t block, bool differences>
-[[gnu::always_inline]] inline void chained_products(const float* packed, const float* centres,
-                                                    int64_t d, Fetch fetch,
-                                                    simd::Float32 (&totals)[block][2]) {
-  for (int64_t b = 0; b < block; ++b) totals[b][0] = totals[b][1] = simd::Float32{};
-  for (int64_t start = 0; start < d; start += chain_length) {
-    const int64_t stop = d - start < chain_length ? d : start + chain_length;
-    simd::Float32 chains[block][2];
-    for (int64_t b = 0; b < block; ++b) chains[b][0] = chains[b][1] = simd::Float32{};
-    for (int64_t t = start; t < stop; ++t) {
-      __builtin_prefetch(fetch.from + t * fetch.step, 0, 2);
-      const simd::Float32 first = load<simd::Float32>(packed + t * panel);
-      const simd::Float32 second = load<simd::Float32>(packed + t * panel + lanes);
-#pragma GCC unroll 16
-      for (int64_t b = 0; b < block; ++b) {
-        const simd::Float32 centre = broadcast(centres[t * block + b]);
-        if constexpr (differences) {
-          const simd::Float32 low = first - centre, high = second - centre;
-          chains[b][0] = simd::multiply_add(low, low, chains[b][0]);
-          chains[b][1] = simd::multiply_add(high, high, chains[b][1]);
-        } else {
-          chains[b][0] = simd::multiply_add(first, centre, chains[b][0]);
-          chains[b][1] = simd::multiply_add(second, centre, chains[b][1]);
-        }
-      }
-    }
-    for (int64_t b = 0; b < block; ++b) {
-      totals[b][0] += chains[b][0];
-      totals[b][1] += chains[b][1];
-    }
+  for (int64_t i = 0; i < count; ++i) {
+    scratch.nearest[i] = -1;
+    scratch.distances[i] = __builtin_inff();
   }
+  scratch.found.count = 0;
+  screen_tile<Kind>(centres, scratch.packed, panels, scratch.bounds, scratch.found, upcoming,
+                    [&] { tile.make_room(count); });
+  tile.settle(count, true);
 }
 
-struct Closest {
-  simd::Float32 score[2];
-  simd::Int32 centre[2];
-};
-
-template <int64_t block>
-inline void compare_block(const NearestTask& task, const float* packed, int64_t first, Fetch fetch,
-                          Closest& closest) {
-  simd::Float32 products[block][2];
-  chained_products<block, false>(packed, task.packed_centres + first * task.d, task.d, fetch,
-                                 products);
-  for (int64_t b = 0; b < block; ++b) {
-    for (int half = 0; half < 2; ++half) {
-      const simd::Float32 score = task.half_norms[first + b] - products[b][half];
-      // Strictly less: among equal scores the smallest centre, seen first, stays.
-      const simd::Int32 closer = score < closest.score[half];
-      closest.score[half] = closer ? score : closest.score[half];
-      closest.centre[half] = closer ? simd::Int32{} + int32_t(first + b) : closest.centre[half];
+void nearest_rows(const NearestTask& task, const ScreenedCentres& centres, int64_t begin,
+                  int64_t end, NearestScratch& scratch, int32_t* labels) {
+  const int64_t count = end - begin;
+  Tile tile{task, centres, {}, begin, padded_floats(task.d), scratch};
+  for (int64_t i = 0; i < count; ++i) scratch.active[i] = int32_t(i);
+  if (centres.products == Products::int8) {
+    const int64_t stride = padded_codes(task.d);
+    ScreenedRows rows = scratch.rows;
+    if (task.screened.codes) {
+      rows = {task.screened.codes + begin * stride, task.screened.scales + begin,
+              task.screened.norms + begin, task.screened.errors + begin};
+    } else {
+      encode_nearest_rows(task, begin, end, rows);
     }
-  }
-}
-
-inline void label_rows(const NearestTask& task, const float* packed, int64_t rows,
-                       Upcoming upcoming, int32_t* labels) {
-  Closest closest[nearest_tile_rows / panel];
-  const int64_t panels = (rows + panel - 1) / panel;
-  for (int64_t p = 0; p < panels; ++p) {
-    for (int half = 0; half < 2; ++half) {
-      closest[p].score[half] = broadcast(__builtin_inff());
-      closest[p].centre[half] = simd::Int32{};
+    for (int64_t i = 0; i < count; ++i) {
+      scratch.bounds.scales[i] = rows.scales[i];
+      scratch.bounds.slopes[i] = screen_slope(centres, rows.norms[i], rows.errors[i]);
+      scratch.bounds.grounds[i] = screen_ground(centres, task.d, rows.norms[i]);
+      scratch.bounds.reaches[i] = __builtin_inff();
     }
-  }
-  in_blocks<simd::broadcast_block>(0, task.k, [&](auto block, int64_t first) {
-    for (int64_t p = 0; p < panels; ++p) {
-      compare_block<block.value>(task, packed + p * panel * task.d, first, upcoming.next(task.d),
-                                 closest[p]);
+    tile.rows = rows;
+    pack_codes(rows.codes, stride, scratch.active, count, centres.steps, scratch.packed);
+    // The next tile, which is read after this one: harmless where rows have ended.
+    Upcoming upcoming{(const char*)(task.rows + end * task.d), nullptr};
+    upcoming.end = upcoming.at + count * task.d * int64_t(sizeof(float));
+    if (task.screened.codes) {
+      upcoming.at = (const char*)(rows.codes + count * stride);
+      upcoming.end = upcoming.at + count * stride;
     }
-  });
-  for (int64_t i = 0; i < rows; ++i) {
-    labels[i] = closest[i / panel].centre[i % panel / lanes][i % lanes];
-  }
-}
-
-inline void measure_all(const NearestTask& task, const float* packed, int64_t rows,
-                        Upcoming upcoming, float* all_distances) {
-  in_blocks<simd::broadcast_block>(0, task.k, [&](auto block, int64_t first) {
-    constexpr int64_t width = block.value;
-    for (int64_t start = 0; start < rows; start += panel) {
-      simd::Float32 squares[width][2];
-      chained_products<width, true>(packed + start * task.d, task.packed_centres + first * task.d,
-                                    task.d, upcoming.next(task.d), squares);
-      float values[width][panel];
-      std::memcpy(values, squares, sizeof values);
-      const int64_t here = rows - start < panel ? rows - start : panel;
-      for (int64_t i = 0; i < here; ++i) {
-        float* target = all_distances + (start + i) * task.k + first;
-        for (int64_t b = 0; b < width; ++b) target[b] = values[b][i];
-      }
+    screen_active<Int8Products>(tile, centres, count, upcoming);
+  } else {
+    pack_rows(task, begin, scratch.active, count, (float*)scratch.packed, scratch.rows.norms);
+    for (int64_t i = 0; i < count; ++i) {
+      const float norm = scratch.rows.norms[i];
+      scratch.bounds.scales[i] = 1;
+      // A chain of d fused multiply-adds is right to d half_ulp |x| |c|.
+      scratch.bounds.slopes[i] = screen_slope(centres, norm, float(task.d) * half_ulp * norm);
+      scratch.bounds.grounds[i] = screen_ground(centres, task.d, norm);
+      scratch.bounds.reaches[i] = __builtin_inff();
     }
-  });
-}
-
-// A square's rounding and a sum's: no product is fused, so that all targets agree.
-inline double squared_distance(const float* row, const float* shift, const float* centre,
-                               int64_t d) {
-  constexpr int64_t width = 8;
-  double sums[width] = {};
-  int64_t t = 0;
-  for (; t + width <= d; t += width) {
-    for (int64_t lane = 0; lane < width; ++lane) {
-      const float x = row[t + lane] - shift[t + lane];
-      const double difference = double(x) - double(centre[t + lane]);
-      sums[lane] += difference * difference;
-    }
+    Upcoming upcoming{(const char*)(task.rows + end * task.d), nullptr};
+    upcoming.end = upcoming.at + count * task.d * int64_t(sizeof(float));
+    screen_active<Float32Products>(tile, centres, count, upcoming);
   }
-  for (int64_t lane = 0; t + lane < d; ++lane) {
-    const float x = row[t + lane] - shift[t + lane];
-    const double difference = double(x) - double(centre[t + lane]);
-    sums[lane] += difference * difference;
-  }
-  for (int64_t half = width / 2; half > 0; half /= 2) {
-    for (int64_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
-  }
-  return sums[0];
-}
-
-void nearest_rows(const NearestTask& task, int64_t begin, int64_t end, float* packed,
-                  int32_t* labels, double* distances, float* all_distances) {
-  const float* next = task.rows + end * task.d;  // fetching is harmless where rows have ended
-  const Upcoming upcoming{(const char*)next, (const char*)(next + (end - begin) * task.d)};
-  pack_rows(task, begin, end, packed);
-  if (labels) label_rows(task, packed, end - begin, upcoming, labels);
-  if (all_distances) measure_all(task, packed, end - begin, upcoming, all_distances);
-  if (!distances) return;
-  for (int64_t i = begin; i < end; ++i) {
-    const float* centre = task.centres + labels[i - begin] * task.d;
-    distances[i - begin] = squared_distance(task.rows + i * task.d, task.shift, centre, task.d);
-  }
-}
-
-// Adding 1.5 * 2^52 leaves rint(x * scale) in the low bits of the sum: for |x * scale| <= 2^50 the
-// bits are those of the constant plus that integer. The caller takes the constants off at the end.
-void add_nearest_rows(const NearestTask& task, int64_t begin, int64_t end, const int32_t* labels,
-                      double scale, uint64_t* counts, uint64_t* sums) {
-  const int64_t d = task.d;  // a local, which the stores below cannot change
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t label = labels[i - begin];
-    const float* row = task.rows + i * d;
-    uint64_t* __restrict sum = sums + label * d;
-    for (int64_t t = 0; t < d; ++t) {
-      const float x = row[t] - task.shift[t];
-      sum[t] += __builtin_bit_cast(uint64_t, double(x) * scale + rounding_magic);
-    }
-    counts[label] += 1;
-  }
+  for (int64_t i = 0; i < count; ++i) labels[scratch.active[i]] = scratch.nearest[i];
 }

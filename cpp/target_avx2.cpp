@@ -38,6 +38,33 @@ constexpr int64_t broadcast_block = 5;  // 2 x 5 accumulators and 3 operands fit
 
 [[gnu::always_inline]] inline Float32 square_root(Float32 a) { return _mm256_sqrt_ps(a); }
 
+constexpr bool prefers_int8 = false;  // madd of 16 bits at a time is no faster than float32
+
+// accumulator + the products of the four unsigned bytes of a with the signed ones of b
+[[gnu::always_inline]] inline Int32 add_byte_products(Int32 accumulator, Int32 a, Int32 b) {
+  const __m256i even = _mm256_and_si256((__m256i)a, _mm256_set1_epi16(0xFF));
+  const __m256i odd = _mm256_srli_epi16((__m256i)a, 8);
+  const __m256i other_even = _mm256_srai_epi16(_mm256_slli_epi16((__m256i)b, 8), 8);
+  const __m256i other_odd = _mm256_srai_epi16((__m256i)b, 8);
+  return accumulator + (Int32)_mm256_madd_epi16(even, other_even) +
+         (Int32)_mm256_madd_epi16(odd, other_odd);
+}
+
+[[gnu::always_inline]] inline int32_t sum(Int32 a) {
+  const __m128i half =
+      _mm_add_epi32(_mm256_castsi256_si128((__m256i)a), _mm256_extracti128_si256((__m256i)a, 1));
+  const __m128i pair = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+  return _mm_cvtsi128_si32(pair) + _mm_extract_epi32(pair, 1);
+}
+
+[[gnu::always_inline]] inline uint32_t less_equal_bits(Float32 a, Float32 b) {
+  return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LE_OQ)));
+}
+
+[[gnu::always_inline]] inline void store_low_bytes(uint8_t* target, Int32 a) {
+  for (int lane = 0; lane < 8; ++lane) target[lane] = uint8_t(a[lane]);
+}
+
 }  // namespace simd
 
 #include "target_loops.inl"

@@ -46,6 +46,31 @@ constexpr int64_t broadcast_block = 12;  // 2 x 12 accumulators and 3 operands f
   return _mm512_maskz_sqrt_ps(0xFFFF, a);
 }
 
+constexpr bool prefers_int8 = true;
+
+// accumulator + the products of the four unsigned bytes of a with the signed ones of b
+[[gnu::always_inline]] inline Int32 add_byte_products(Int32 accumulator, Int32 a, Int32 b) {
+  return (Int32)_mm512_dpbusd_epi32((__m512i)accumulator, (__m512i)a, (__m512i)b);
+}
+
+[[gnu::always_inline]] inline int32_t sum(Int32 a) {
+  __m256i halves[2];
+  std::memcpy(halves, &a, sizeof halves);
+  const __m256i half = _mm256_add_epi32(halves[0], halves[1]);
+  const __m128i quarter =
+      _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  const __m128i pair = _mm_add_epi32(quarter, _mm_shuffle_epi32(quarter, 0x4E));
+  return _mm_cvtsi128_si32(pair) + _mm_extract_epi32(pair, 1);
+}
+
+[[gnu::always_inline]] inline uint32_t less_equal_bits(Float32 a, Float32 b) {
+  return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ);
+}
+
+[[gnu::always_inline]] inline void store_low_bytes(uint8_t* target, Int32 a) {
+  _mm_storeu_si128((__m128i*)target, _mm512_maskz_cvtepi32_epi8(0xFFFF, (__m512i)a));
+}
+
 }  // namespace simd
 
 #include "target_loops.inl"

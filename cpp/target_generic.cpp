@@ -47,6 +47,28 @@ constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators
   return result;
 }
 
+constexpr bool prefers_int8 = false;
+
+// accumulator + the products of the four unsigned bytes of a with the signed ones of b
+[[gnu::always_inline]] inline Int32 add_byte_products(Int32 accumulator, Int32 a, Int32 b) {
+  for (int place = 24; place >= 0; place -= 8) {
+    accumulator += ((a >> (24 - place)) & 0xFF) * ((b << place) >> 24);
+  }
+  return accumulator;
+}
+
+[[gnu::always_inline]] inline int32_t sum(Int32 a) { return a[0] + a[1] + a[2] + a[3]; }
+
+[[gnu::always_inline]] inline uint32_t less_equal_bits(Float32 a, Float32 b) {
+  uint32_t bits = 0;
+  for (int lane = 0; lane < 4; ++lane) bits |= uint32_t(a[lane] <= b[lane]) << lane;
+  return bits;
+}
+
+[[gnu::always_inline]] inline void store_low_bytes(uint8_t* target, Int32 a) {
+  for (int lane = 0; lane < 4; ++lane) target[lane] = uint8_t(a[lane]);
+}
+
 }  // namespace simd
 
 #include "target_loops.inl"

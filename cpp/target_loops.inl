@@ -4,11 +4,18 @@
 #include "clip.inl"
 #include "normal.inl"
 #include "products.inl"
-// The three above serve those below.
+#include "screen.inl"
+// The four above serve those below.
 #include "bins.inl"
+#include "centres.inl"
+#include "cluster_sums.inl"
 #include "encode.inl"
 #include "moments.inl"
+#include "refine.inl"
+// They serve the next.
 #include "nearest.inl"
+// Rows are packed there.
+#include "distances.inl"
 #include "noise.inl"
 #include "sample_mixture.inl"
 #include "tally.inl"
@@ -22,9 +29,15 @@ constexpr Targets table(const char* name) {
           clip_residual,
           add_outer_products,
           bin_rows,
+          simd::prefers_int8,
+          simd::broadcast_block,
+          lanes,
           prepare_centres,
+          encode_nearest_rows,
           nearest_rows,
-          add_nearest_rows,
+          all_distances_rows,
+          label_distances,
+          add_moved_rows,
           chacha20,
           sample_rows};
 }

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels.hpp"
+#include "screen.hpp"
 
 namespace cloister {
 
@@ -21,11 +21,34 @@ struct CellTask {
 struct NearestTask {
   const float* rows;
   int64_t d;
-  const float* shift;  // never null here
+  const float* shift;     // never null here
+  const double* weights;  // null: all 1
   const float* centres;
-  const float* packed_centres;  // by prepare_centres
-  const float* half_norms;      // |c_j|^2 / 2
   int64_t k;
+  ScreenedRows screened;  // of all rows; codes is null where there are none
+};
+
+// What one thread needs for a tile of rows.
+struct NearestScratch {
+  ScreenedRows rows;  // of the tile, where the task has none
+  uint32_t* packed;
+  int32_t* active;  // rows of the tile that go through the products, in the order of the lanes
+  TileBounds bounds;
+  Candidates found;
+  int32_t* pair_starts;   // (rows + 1,)
+  int32_t* pair_centres;  // (capacity * lanes,)
+  double* scores;         // (capacity * lanes,)
+  float* x;               // one row
+  float* distances;       // least distance measured so far, and its centre or -1
+  int32_t* nearest;
+  int64_t measured;  // pairs measured since the scratch was made
+};
+
+struct ClusterSums {
+  uint64_t* sums;    // (k, d)
+  uint64_t* rows;    // (k,) rows added less rows removed
+  uint64_t* masses;  // (k,) their weights
+  double sum_scale, mass_scale;
 };
 
 constexpr int64_t nearest_tile_rows = 1024;            // at most, in one call of nearest_rows
@@ -57,16 +80,25 @@ struct Targets {
   void (*add_outer_products)(const int16_t* residuals, int64_t m, int64_t d, int64_t* square);
   void (*bin_rows)(const int16_t* codes, int64_t begin, int64_t end, int64_t d, const Grid& grid,
                    int64_t* counts);
-  // Lays out centres begin..end, begin a multiple of every target's block, and their half norms.
-  void (*prepare_centres)(const float* centres, int64_t d, int64_t begin, int64_t end,
-                          float* packed, float* half_norms);
-  // One tile of rows, all outputs from row `begin` on; labels and all_distances may be null,
-  // distances needs labels. packed: scratch of end - begin rows, rounded up to a multiple of 32.
-  void (*nearest_rows)(const NearestTask& task, int64_t begin, int64_t end, float* packed,
-                       int32_t* labels, double* distances, float* all_distances);
-  // Each sum[t] += rint(x_t * scale) + the bits of rounding_magic, for labels as above.
-  void (*add_nearest_rows)(const NearestTask& task, int64_t begin, int64_t end,
-                           const int32_t* labels, double scale, uint64_t* counts, uint64_t* sums);
+  bool prefers_int8;  // the screen of nearest by int8 products is faster than by float32
+  int64_t widest_block;
+  int64_t lanes;
+  void (*prepare_centres)(const float* centres, int64_t d, int64_t k, int64_t begin, int64_t end,
+                          const ScreenedCentres& out);
+  // Codes of rows begin..end, written to the first places of `out`.
+  void (*encode_nearest_rows)(const NearestTask& task, int64_t begin, int64_t end,
+                              const ScreenedRows& out);
+  // One tile of rows; labels from row `begin` on.
+  void (*nearest_rows)(const NearestTask& task, const ScreenedCentres& centres, int64_t begin,
+                       int64_t end, NearestScratch& scratch, int32_t* labels);
+  void (*all_distances_rows)(const NearestTask& task, const ScreenedCentres& centres, int64_t begin,
+                             int64_t end, NearestScratch& scratch, float* all_distances);
+  void (*label_distances)(const NearestTask& task, int64_t begin, int64_t end,
+                          const int32_t* labels, double* distances);
+  // Adds the rows whose label is not the previous one and removes them there; returns how many.
+  // Each row added leaves the bits of rounding_magic in each sum, each row removed takes them off.
+  int64_t (*add_moved_rows)(const NearestTask& task, int64_t begin, int64_t end,
+                            const int32_t* labels, const int32_t* previous, const ClusterSums& out);
   // `blocks` consecutive 64-byte blocks from `counter` on.
   void (*chacha20)(const uint32_t* key, uint32_t counter, const uint32_t* nonce, int64_t blocks,
                    uint32_t* out);

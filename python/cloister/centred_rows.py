@@ -97,7 +97,11 @@ class CentredRows:
 
     def nearest(self, centres: Array, **outputs: Any) -> None:
         """Fill the outputs of the nearest kernel, which see the points of this object."""
-        _backend.nearest(self.values, centres, shift=self.shift, **outputs)
+        all_distances = outputs.pop("all_distances", None)
+        if all_distances is not None:
+            _backend.all_distances(self.values, centres, all_distances, shift=self.shift)
+        if outputs:
+            _backend.nearest(self.values, centres, shift=self.shift, **outputs)
 
 
 def _checked_spread(name: str, lowest: Array, highest: Array) -> float:

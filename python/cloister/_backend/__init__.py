@@ -13,8 +13,15 @@ from cloister._backend.library import (
     target,
     use_target,
 )
+from cloister._backend.nearest import (
+    ScreenedRows,
+    all_distances,
+    nearest,
+    screen_rows,
+    screens_by_codes,
+)
 from cloister._backend.random import chacha20_block, noise, sample_mixture
-from cloister._backend.rows import ROW_DTYPES, encode, nearest
+from cloister._backend.rows import ROW_DTYPES, encode
 from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
 
 __all__ = [
@@ -23,6 +30,8 @@ __all__ = [
     "TARGETS",
     "Grid",
     "Partition",
+    "ScreenedRows",
+    "all_distances",
     "bins",
     "chacha20_block",
     "encode",
@@ -31,6 +40,8 @@ __all__ = [
     "noise",
     "num_threads",
     "sample_mixture",
+    "screen_rows",
+    "screens_by_codes",
     "set_num_threads",
     "supported_targets",
     "tally",
