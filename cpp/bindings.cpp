@@ -79,20 +79,25 @@ void register_tallies(py::module_& m) {
 }
 
 void register_nearest(py::module_& m) {
-  m.def("nearest",
-        [](Address rows, int64_t n, int64_t d, Address shift, Address weights, Address codes,
-           Address scales, Address norms, Address errors, Address centres, int64_t k,
-           Address labels, Address distances, Address sums, Address counts, Address moved,
-           double sum_scale, double count_scale, bool updates, int64_t threads, Address stream) {
-          run([&] {
-            nearest(at<const float>(rows), n, d, at<const float>(shift), at<const double>(weights),
-                    {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
-                    at<const float>(centres), k,
-                    {at<int32_t>(labels), at<double>(distances), at<int64_t>(sums),
-                     at<int64_t>(counts), at<int64_t>(moved), sum_scale, count_scale, updates},
-                    on(threads, stream));
-          });
-        });
+  m.def("nearest", [](Address rows, int64_t n, int64_t d, Address shift, Address weights,
+                      Address codes, Address scales, Address norms, Address errors, Address lists,
+                      Address bounds, Address seconds, Address calls, int64_t length, int64_t call, Address moved_by, Address all_moved,
+                      Address mover, int64_t movers, Address is_mover, Address slack, bool recalls, bool builds,
+                      Address centres, int64_t k, Address labels, Address distances, Address sums,
+                      Address counts, Address moved, Address recalled, double sum_scale,
+                      double count_scale, bool updates, int64_t threads, Address stream) {
+    run([&] {
+      nearest(at<const float>(rows), n, d, at<const float>(shift), at<const double>(weights),
+              {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
+              {at<uint16_t>(lists), at<float>(bounds), at<float>(seconds), at<int16_t>(calls), length, call,
+               at<const double>(moved_by), at<const double>(all_moved), at<const int32_t>(mover), movers,
+               at<const uint8_t>(is_mover), at<float>(slack), recalls, builds},
+              at<const float>(centres), k,
+              {at<int32_t>(labels), at<double>(distances), at<int64_t>(sums), at<int64_t>(counts),
+               at<int64_t>(moved), at<int64_t>(recalled), sum_scale, count_scale, updates},
+              on(threads, stream));
+    });
+  });
   m.def("screen_rows", [](Address rows, int64_t n, int64_t d, Address shift, Address codes,
                           Address scales, Address norms, Address errors, int64_t threads,
                           Address stream) {

@@ -99,6 +99,7 @@ struct Nearest {
   int64_t* sums;      // (k, d)
   int64_t* counts;    // (k,)
   int64_t* moved;
+  int64_t* recalled;  // rows that their list settled
   double sum_scale, count_scale;
   bool updates;
 };
@@ -115,10 +116,32 @@ void screen_rows(const float* rows, int64_t n, int64_t d, const float* shift, Sc
                  Execution execution);
 bool screens_by_codes(int64_t d, int64_t k);  // whether they pay on the instruction set in use
 
+// What calls with the same rows, shift and codes keep for later ones (lists is null: nothing): for
+// each row the centres near it, and a distance that no other centre was within. They change the
+// speed of `nearest`, not its results.
+constexpr int64_t longest_list = 32;
+struct Neighbours {
+  uint16_t* lists;  // (n, length)
+  float* bounds;    // (n,)
+  float* seconds;   // (n,) no centre but the first of the list was within this
+  int16_t* calls;   // (n,) the call that made a row's list, -1: none
+  int64_t length;   // at most longest_list
+  int64_t call;     // this call, counted from 0
+  // At least how far any centre but the movers has moved since each earlier call, (call,).
+  const double* moved;
+  const double* all_moved;  // and any centre at all
+  const int32_t* mover;  // (movers,)
+  int64_t movers;
+  const uint8_t* is_mover;  // (k,)
+  float* slack;             // how far lists reach, for a start: kept from call to call
+  bool recalls;             // lists are used, with the labels of the call before
+  bool builds;              // lists are made for the rows that need one
+};
+
 // screened: by screen_rows for these rows and this shift, or null.
 void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const double* weights,
-             ScreenedRows screened, const float* centres, int64_t k, Nearest out,
-             Execution execution);
+             ScreenedRows screened, Neighbours neighbours, const float* centres, int64_t k,
+             Nearest out, Execution execution);
 
 // out[i, j] = <x - c_j, x - c_j> in float32: a chain of fused multiply-adds in coordinate order,
 // restarted from zero every 256 coordinates, the partial sums added in order. Owner-side.

@@ -85,11 +85,12 @@ class Screens {
 }  // namespace
 
 void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const double* weights,
-             ScreenedRows screened, const float* centres, int64_t k, Nearest out,
-             Execution execution) {
+             ScreenedRows screened, Neighbours neighbours, const float* centres, int64_t k,
+             Nearest out, Execution execution) {
   if (n == 0) return;
   const std::vector<float> zeros(shift ? 0 : static_cast<size_t>(d));
-  const NearestTask task{rows, d, shift ? shift : zeros.data(), weights, centres, k, screened};
+  const NearestTask task{rows, d, shift ? shift : zeros.data(), weights, centres, k, screened,
+                         neighbours};
   const bool wants_sums = out.sums || out.counts;
   const Tiles tiles(n, d, k, execution);
   Screens screens(task, execution);
@@ -98,13 +99,13 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
   std::atomic<int64_t> moved{0};
   parallel_for(n, tiles.chunk, execution, [&](int64_t from, int64_t to, int64_t slot) {
     ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
-    mine.allocate(tiles.rows, d, k);
+    if (mine.allocate(tiles.rows, d, k, neighbours.movers) && neighbours.lists) mine.view().slack = *neighbours.slack;
     for (int64_t begin = from; begin < to; begin += tiles.rows) {
       const int64_t end = std::min(begin + tiles.rows, to);
       int32_t* labels = out.labels ? out.labels + begin : mine.labels();
       const int32_t* previous = out.updates ? mine.remember(labels, end - begin) : nullptr;
       targets().nearest_rows(task, screens.choose(mine.view(), mine.rows_done), begin, end,
-                             mine.view(), labels);
+                             mine.view(), out.updates, labels);
       mine.rows_done += end - begin;
       if (out.distances) {
         targets().label_distances(task, begin, end, labels, out.distances + begin);
@@ -121,7 +122,12 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
     parallel_for(k, step, execution,
                  [&](int64_t begin, int64_t end, int64_t) { tables.add_to(out, begin, end); });
   }
+  if (neighbours.builds) *neighbours.slack = scratch[0].view().slack;
   if (out.moved) *out.moved = moved;
+  if (out.recalled) {
+    *out.recalled = 0;
+    for (ThreadScratch& each : scratch) *out.recalled += each.view().recalled;
+  }
 }
 
 bool screens_by_codes(int64_t d, int64_t k) {
@@ -131,7 +137,7 @@ bool screens_by_codes(int64_t d, int64_t k) {
 void screen_rows(const float* rows, int64_t n, int64_t d, const float* shift, ScreenedRows out,
                  Execution execution) {
   const std::vector<float> zeros(shift ? 0 : static_cast<size_t>(d));
-  const NearestTask task{rows, d, shift ? shift : zeros.data(), nullptr, nullptr, 0, {}};
+  const NearestTask task{rows, d, shift ? shift : zeros.data(), nullptr, nullptr, 0, {}, {}};
   const int64_t stride = padded_codes(d);
   parallel_for(n, std::max<int64_t>(1, (int64_t{1} << 18) / d), execution,
                [&](int64_t begin, int64_t end, int64_t) {
@@ -145,13 +151,13 @@ void all_distances(const float* rows, int64_t n, int64_t d, const float* shift,
                    const float* centres, int64_t k, float* out, Execution execution) {
   if (n == 0) return;
   const std::vector<float> zeros(shift ? 0 : static_cast<size_t>(d));
-  const NearestTask task{rows, d, shift ? shift : zeros.data(), nullptr, centres, k, {}};
+  const NearestTask task{rows, d, shift ? shift : zeros.data(), nullptr, centres, k, {}, {}};
   const CentreBlocks blocks(task, Products::float32, execution);
   const Tiles tiles(n, d, k, execution);
   std::vector<ThreadScratch> scratch(static_cast<size_t>(tiles.slots));
   parallel_for(n, tiles.chunk, execution, [&](int64_t from, int64_t to, int64_t slot) {
     ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
-    mine.allocate(tiles.rows, d, k);
+    mine.allocate(tiles.rows, d, k, 0);
     for (int64_t begin = from; begin < to; begin += tiles.rows) {
       const int64_t end = std::min(begin + tiles.rows, to);
       targets().all_distances_rows(task, blocks.view(), begin, end, mine.view(), out + begin * k);

@@ -109,40 +109,50 @@ class CentreBlocks {
 // The scratch of one thread, allocated when it takes its first tile.
 class ThreadScratch {
  public:
-  void allocate(int64_t rows, int64_t d, int64_t k) {
-    if (view_.packed) return;
+  // Returns whether this was the first time.
+  bool allocate(int64_t rows, int64_t d, int64_t k, int64_t movers) {
+    if (view_.packed) return false;
     const int64_t lanes = targets().lanes;
     const int64_t padded = (rows + 31) / 32 * 32;  // whole panels
     const int64_t vectors = padded / lanes;
     Candidates& found = view_.found;
-    found.capacity = 2 * targets().widest_block + 1 + std::min<int64_t>(4096, 2 * vectors * k);
+    found.capacity = 2 * targets().widest_block + 1 + std::min<int64_t>(8192, 2 * vectors * k);
+    const int64_t listed = std::max(tile_slot, longest_list + movers + 1);
     bytes_ = AlignedBuffer<uint8_t>(rows * padded_codes(d));
-    scores_ = AlignedBuffer<double>(lanes * found.capacity);
+    scores_ = AlignedBuffer<double>(listed);
     view_.scores = scores_.data();
     words_ = AlignedBuffer<uint32_t>(padded * d);
-    floats_ = AlignedBuffer<float>(8 * padded + padded_codes(d) + found.capacity * lanes);
-    integers_ = AlignedBuffer<int32_t>(5 * padded + 1 + (lanes + 2) * found.capacity);
+    floats_ = AlignedBuffer<float>((9 + tile_slot) * padded + padded_codes(d) + listed + 16 +
+                                   found.capacity * lanes);
+    integers_ = AlignedBuffer<int32_t>((7 + tile_slot) * padded + tile_waiting + listed +
+                                       2 * found.capacity);
     view_.rows.codes = bytes_.data();
     view_.packed = words_.data();
     float* numbers = floats_.data();
     TileBounds& bounds = view_.bounds;
     for (float** array :
          {&bounds.scales, &bounds.slopes, &bounds.grounds, &bounds.reaches, &view_.rows.scales,
-          &view_.rows.norms, &view_.rows.errors, &view_.distances}) {
+          &view_.rows.norms, &view_.rows.errors, &view_.distances, &view_.grounds}) {
       *array = numbers;
       numbers += padded;
     }
-    view_.x = numbers;
-    found.lower = numbers + padded_codes(d);
+    view_.slot_lowers = numbers;
+    view_.x = numbers + tile_slot * padded;
+    view_.list_lowers = view_.x + padded_codes(d);
+    found.lower = view_.list_lowers + (listed + 15) / 16 * 16;
     int32_t* integers = integers_.data();
-    for (int32_t** array : {&view_.active, &view_.nearest, &labels_, &previous_}) {
+    for (int32_t** array :
+         {&view_.active, &view_.nearest, &labels_, &previous_, &view_.slot_counts,
+          &view_.waiting_rows, &view_.waiting_ends}) {
       *array = integers;
       integers += padded;
     }
-    view_.pair_starts = integers;
-    found.centre = integers + padded + 1;
+    view_.slot_centres = integers;
+    view_.list_centres = integers + tile_slot * padded;
+    view_.waiting_candidates = view_.list_centres + listed;
+    found.centre = view_.waiting_candidates + tile_waiting;
     found.vector = found.centre + found.capacity;
-    view_.pair_centres = found.vector + found.capacity;
+    return true;
   }
 
   NearestScratch& view() { return view_; }

@@ -5,19 +5,33 @@ struct TwoProducts {
   int32_t first, second;
 };
 
+constexpr int64_t code_step = int64_t(sizeof(simd::Int32));
+
+[[gnu::always_inline]] inline simd::Int32 add_codes(simd::Int32 sum, const uint8_t* row,
+                                                    const int8_t* other) {
+  return simd::add_byte_products(sum, load<simd::Int32>(row), load<simd::Int32>(other));
+}
+
+[[gnu::always_inline]] inline int32_t byte_product(const uint8_t* row, const int8_t* other,
+                                                   int64_t padded_d) {
+  simd::Int32 even{}, odd{};
+  int64_t t = 0;
+  for (; t + 2 * code_step <= padded_d; t += 2 * code_step) {
+    even = add_codes(even, row + t, other + t);
+    odd = add_codes(odd, row + t + code_step, other + t + code_step);
+  }
+  if (t < padded_d) even = add_codes(even, row + t, other + t);
+  return simd::sum(even + odd);
+}
+
 [[gnu::always_inline]] inline TwoProducts byte_products(const uint8_t* row, const int8_t* first,
                                                         const int8_t* second, int64_t padded_d) {
-  simd::Int32 sums[2] = {}, more[2] = {};
-  constexpr int64_t step = int64_t(sizeof(simd::Int32));
-  for (int64_t t = 0; t < padded_d; t += code_alignment) {
-    for (int64_t u = t; u < t + code_alignment; u += step) {
-      const simd::Int32 codes = load<simd::Int32>(row + u);
-      simd::Int32* into = (u / step) % 2 ? more : sums;
-      into[0] = simd::add_byte_products(into[0], codes, load<simd::Int32>(first + u));
-      into[1] = simd::add_byte_products(into[1], codes, load<simd::Int32>(second + u));
-    }
+  simd::Int32 sums{}, more{};
+  for (int64_t t = 0; t < padded_d; t += code_step) {
+    sums = add_codes(sums, row + t, first + t);
+    more = add_codes(more, row + t, second + t);
   }
-  return {simd::sum(sums[0] + more[0]), simd::sum(sums[1] + more[1])};
+  return {simd::sum(sums), simd::sum(more)};
 }
 
 // A row's codes and what is known of them.
@@ -31,10 +45,9 @@ inline double distance_between(const ScreenedCentres& centres, int64_t j, int64_
                                int64_t padded_d) {
   // Codes of b with an offset of 128, as those of a row are.
   simd::Int32 sums = {};
-  constexpr int64_t step = int64_t(sizeof(simd::Int32));
   const int8_t* first = centres.codes + j * padded_d;
   const int8_t* second = centres.codes + b * padded_d;
-  for (int64_t t = 0; t < padded_d; t += step) {
+  for (int64_t t = 0; t < padded_d; t += code_step) {
     const simd::Int32 offset = simd::Int32{} + int32_t(0x80808080u);
     sums = simd::add_byte_products(sums, load<simd::Int32>(second + t) ^ offset,
                                    load<simd::Int32>(first + t));

@@ -135,26 +135,37 @@ inline void screen_block(const ScreenedCentres& centres, int64_t first, const ui
                          int64_t vector, const TileBounds& bounds, Candidates& found) {
   typename Kind::Vector products[width][2];
   Kind::template multiply<width>(panel_words, centres, first, products);
+  // Locals: for all the compiler knows, the stores below could change what they were read from.
+  const float* scales = centres.scales + first;
+  const float* half_norms = centres.half_norms + first;
+  const float* norms = centres.norms + first;
+  float* lower_out = found.lower + found.count * lanes;
+  int32_t* centre_out = found.centre + found.count;
+  int32_t* vector_out = found.vector + found.count;
+  int64_t kept = 0;
+#pragma GCC unroll 2
   for (int64_t half = 0; half < 2; ++half) {
     const int64_t place = (vector + half) * lanes;
     const simd::Float32 scale = load<simd::Float32>(bounds.scales + place);
     const simd::Float32 slope = load<simd::Float32>(bounds.slopes + place);
     const simd::Float32 ground = load<simd::Float32>(bounds.grounds + place);
     simd::Float32 reach = load<simd::Float32>(bounds.reaches + place);
+#pragma GCC unroll 16
     for (int64_t b = 0; b < width; ++b) {
-      const simd::Float32 factor = scale * -centres.scales[first + b];
-      const simd::Float32 score = simd::multiply_add(factor, Kind::value(products[b][half]),
-                                                     broadcast(centres.half_norms[first + b]));
-      const simd::Float32 error = slope * centres.norms[first + b];
+      const simd::Float32 factor = scale * -scales[b];
+      const simd::Float32 score =
+          simd::multiply_add(factor, Kind::value(products[b][half]), broadcast(half_norms[b]));
+      const simd::Float32 error = slope * norms[b];
       const simd::Float32 upper = score + error, lower = score - error;
       reach = upper < reach ? upper : reach;
-      store(found.lower + found.count * lanes, lower);
-      found.centre[found.count] = int32_t(first + b);
-      found.vector[found.count] = int32_t(vector + half);
-      found.count += simd::less_equal_bits(lower, reach + ground) != 0;
+      store(lower_out + kept * lanes, lower);
+      centre_out[kept] = int32_t(first + b);
+      vector_out[kept] = int32_t(vector + half);
+      kept += simd::less_equal_bits(lower, reach + ground) != 0;
     }
     store(bounds.reaches + place, reach);
   }
+  found.count += kept;
 }
 
 // Transposes the codes of the rows in `rows` (of this tile) into panels of words.

@@ -4,18 +4,23 @@
 #include "clip.inl"
 #include "normal.inl"
 #include "products.inl"
+// The three above serve those below.
 #include "screen.inl"
-// The four above serve those below.
-#include "bins.inl"
+// It serves those below.
 #include "centres.inl"
+#include "pack_rows.inl"
+#include "refine.inl"
+// They serve those below.
+#include "neighbours.inl"
+// It serves the next.
+#include "tile.inl"
+// And that one the next.
+#include "bins.inl"
 #include "cluster_sums.inl"
+#include "distances.inl"
 #include "encode.inl"
 #include "moments.inl"
-#include "refine.inl"
-// They serve the next.
 #include "nearest.inl"
-// Rows are packed there.
-#include "distances.inl"
 #include "noise.inl"
 #include "sample_mixture.inl"
 #include "tally.inl"

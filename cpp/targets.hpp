@@ -26,7 +26,12 @@ struct NearestTask {
   const float* centres;
   int64_t k;
   ScreenedRows screened;  // of all rows; codes is null where there are none
+  Neighbours neighbours;
 };
+
+constexpr int64_t nearest_tile_rows = 1024;            // at most, in one call of nearest_rows
+constexpr int64_t tile_slot = 64;
+constexpr int64_t tile_waiting = 4 * nearest_tile_rows;
 
 // What one thread needs for a tile of rows.
 struct NearestScratch {
@@ -35,13 +40,25 @@ struct NearestScratch {
   int32_t* active;  // rows of the tile that go through the products, in the order of the lanes
   TileBounds bounds;
   Candidates found;
-  int32_t* pair_starts;   // (rows + 1,)
-  int32_t* pair_centres;  // (capacity * lanes,)
-  double* scores;         // (capacity * lanes,)
+  int32_t* slot_counts;   // candidates of each active row ..
+  int32_t* slot_centres;  // (rows, tile_slot)
+  float* slot_lowers;     // (rows, tile_slot)
+  double* scores;         // (list_candidates,)
+  int32_t* list_centres;  // (list_candidates,)
+  float* list_lowers;     // (list_candidates,)
+  int32_t* waiting_rows;        // rows that wait for distances (rows,), ..
+  int32_t* waiting_ends;        // where the candidates of each end, ..
+  int32_t* waiting_candidates;  // and these: (tile_waiting,)
+  int64_t waiting = 0, waiting_centres = 0;
   float* x;               // one row
   float* distances;       // least distance measured so far, and its centre or -1
   int32_t* nearest;
-  int64_t measured;  // pairs measured since the scratch was made
+  float* grounds;
+  int64_t measured = 0;  // pairs measured since the scratch was made
+  int64_t recalled = 0;  // rows settled by their lists
+  int64_t listed = 0;    // centres found for lists since `slack` was adjusted
+  float slack;           // how much farther than the nearest centre lists reach
+  float slack_left;      // the share of it that the tile at hand has room for
 };
 
 struct ClusterSums {
@@ -51,7 +68,6 @@ struct ClusterSums {
   double sum_scale, mass_scale;
 };
 
-constexpr int64_t nearest_tile_rows = 1024;            // at most, in one call of nearest_rows
 constexpr double rounding_magic = 6755399441055744.0;  // 1.5 * 2^52
 
 struct SampleTask {
@@ -90,7 +106,7 @@ struct Targets {
                               const ScreenedRows& out);
   // One tile of rows; labels from row `begin` on.
   void (*nearest_rows)(const NearestTask& task, const ScreenedCentres& centres, int64_t begin,
-                       int64_t end, NearestScratch& scratch, int32_t* labels);
+                       int64_t end, NearestScratch& scratch, bool has_labels, int32_t* labels);
   void (*all_distances_rows)(const NearestTask& task, const ScreenedCentres& centres, int64_t begin,
                              int64_t end, NearestScratch& scratch, float* all_distances);
   void (*label_distances)(const NearestTask& task, int64_t begin, int64_t end,

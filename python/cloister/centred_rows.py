@@ -4,7 +4,7 @@ A float32 array keeps 24 bits of each number. Of data far from the origin they w
 the distance to the origin; differences from the mean spend them on the clusters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +30,7 @@ class CentredRows:
     values: Array
     shift: Array | None
     spread: float  # the largest absolute coordinate of a point
+    screened: _backend.ScreenedRows | None = None  # the points as codes, where that pays
 
     @classmethod
     def around(cls, X: Array, centre: Array, name: str = "X") -> Self:
@@ -95,13 +96,26 @@ class CentredRows:
         rows: Array = self.values[indices]
         return rows.copy() if self.shift is None else rows - self.shift
 
-    def nearest(self, centres: Array, **outputs: Any) -> None:
-        """Fill the outputs of the nearest kernel, which see the points of this object."""
-        all_distances = outputs.pop("all_distances", None)
-        if all_distances is not None:
-            _backend.all_distances(self.values, centres, all_distances, shift=self.shift)
-        if outputs:
-            _backend.nearest(self.values, centres, shift=self.shift, **outputs)
+    def with_codes(self, n_clusters: int) -> Self:
+        """Return these rows with the codes that make repeated questions about them cheap."""
+        if not _backend.screens_by_codes(self.values.shape[1], n_clusters):
+            return self
+        return replace(self, screened=_backend.screen_rows(self.values, self.shift))
+
+    def nearest(self, centres: Array, **outputs: Any) -> _backend.Changes:
+        """Fill the outputs of the nearest kernel, which sees the points of this object."""
+        return _backend.nearest(
+            self.values,
+            centres,
+            shift=self.shift,
+            screened=self.screened,
+            sum_scale=self.sum_scale,
+            **outputs,
+        )
+
+    def all_distances(self, centres: Array, out: Array) -> None:
+        """Fill `out`, float32 of shape (n, k), with squared distances."""
+        _backend.all_distances(self.values, centres, out, shift=self.shift)
 
 
 def _checked_spread(name: str, lowest: Array, highest: Array) -> float:

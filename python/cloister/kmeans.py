@@ -127,7 +127,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             is_cosine = self.metric == "cosine"
             mean = np.zeros(data.shape[1]) if is_cosine else data.mean(axis=0, dtype=np.float64)
             self._shift = mean.astype(np.float32)
-            rows = self._rows(data)
+            rows = self._rows(data).with_codes(self.n_clusters)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
         best_distances = np.full(len(rows), np.inf)
@@ -162,7 +162,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         rows = self._fitted_rows(X)
         distances = np.empty((len(rows), len(self.cluster_centers_)), np.float32)
-        rows.nearest(self._near(self.cluster_centers_), all_distances=distances)
+        rows.all_distances(self._near(self.cluster_centers_), distances)
         if self.metric == "cosine":  # of unit vectors: |x - c|^2 = 2 - 2 cos
             distances *= np.float32(0.5)
             return distances

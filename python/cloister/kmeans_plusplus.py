@@ -33,14 +33,14 @@ def plus_plus(rows: CentredRows, n_clusters: int, random_state: np.random.Random
     chosen[0] = min(int(random_state.uniform() * n), n - 1)
 
     first = np.empty((n, 1), np.float32)
-    rows.nearest(rows.take(chosen[:1]), all_distances=first)
+    rows.all_distances(rows.take(chosen[:1]), first)
     closest = first[:, 0]
     candidate_distances = np.empty((n, trials), np.float32)
     for j in range(1, n_clusters):
         cumulative = np.cumsum(closest, dtype=np.float64)
         drawn = random_state.uniform(size=trials) * cumulative[-1]
         candidates = np.minimum(np.searchsorted(cumulative, drawn), n - 1)
-        rows.nearest(rows.take(candidates), all_distances=candidate_distances)
+        rows.all_distances(rows.take(candidates), candidate_distances)
         np.minimum(candidate_distances, closest[:, None], out=candidate_distances)
         best = int(candidate_distances.sum(axis=0, dtype=np.float64).argmin())
         closest = candidate_distances[:, best].copy()

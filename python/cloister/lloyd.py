@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cloister.assignment import Assignment
 from cloister.centred_rows import Array, CentredRows
 
 
@@ -34,23 +35,17 @@ def lloyd(
     on_sphere : bool
         Scale means to unit length (spherical k-means; Dhillon and Modha 2001).
     """
-    labels = np.full(len(rows), -1, np.int32)
-    previous_labels = np.empty_like(labels)
-    sums = np.empty(centres.shape, np.int64)
-    counts = np.empty(len(centres), np.int64)
+    assignment = Assignment(rows, len(centres))
     centres = np.asarray(centres, np.float64)
     n_iter = 0
     while n_iter < max_iter:
         n_iter += 1
-        labels, previous_labels = previous_labels, labels
-        sums.fill(0)
-        counts.fill(0)
         near = centres.astype(np.float32)
-        rows.nearest(near, labels=labels, sums=sums, counts=counts, sum_scale=rows.sum_scale)
-        relocated = _relocate_empty(rows, near, labels, sums, counts)
+        moved = assignment.update(near)
+        sums, counts, relocated = _relocate_empty(rows, near, assignment)
         previous, centres = centres, _means(sums, counts, rows.sum_scale, centres, on_sphere)
         # Equal labels have equal sums, bit for bit, so these centres would come again.
-        settled = not relocated and np.array_equal(labels, previous_labels)
+        settled = moved == 0 and not relocated
         if settled or ((centres - previous) ** 2).sum() <= tolerance:
             break
     return LloydResult(centres, n_iter)
@@ -67,20 +62,25 @@ def _means(sums: Array, counts: Array, scale: float, previous: Array, on_sphere:
 
 
 def _relocate_empty(
-    rows: CentredRows, centres: Array, labels: Array, sums: Array, counts: Array
-) -> bool:
-    """Give each empty cell one of the rows farthest from their centres, as scikit-learn does."""
+    rows: CentredRows, centres: Array, assignment: Assignment
+) -> tuple[Array, Array, bool]:
+    """Give each empty cell one of the rows farthest from their centres, as scikit-learn does.
+
+    Returns sums, counts, and whether any row was given; the assignment stays as it is.
+    """
+    sums, counts, labels = assignment.sums, assignment.counts, assignment.labels
     empty = np.flatnonzero(counts == 0)
     if len(empty) == 0:
-        return False
+        return sums, counts, False
     distances = np.empty(len(rows))
     rows.nearest(centres, distances=distances)
     farthest = np.argsort(-distances, kind="stable")[: len(empty)]
     if distances[farthest[0]] == 0:  # every row is its centre: fewer different rows than cells
-        return False
+        return sums, counts, False
     points = np.rint(rows.take(farthest).astype(np.float64) * rows.sum_scale).astype(np.int64)
+    sums, counts = sums.copy(), counts.copy()
     np.subtract.at(sums, labels[farthest], points)
     np.subtract.at(counts, labels[farthest], 1)
     sums[empty] = points
     counts[empty] = 1
-    return True
+    return sums, counts, True

@@ -14,6 +14,11 @@ from cloister._backend.library import (
     use_target,
 )
 from cloister._backend.nearest import (
+    MAX_CALLS,
+    MAX_LISTED_CENTRES,
+    Changes,
+    Neighbours,
+    Recollection,
     ScreenedRows,
     all_distances,
     nearest,
@@ -25,11 +30,16 @@ from cloister._backend.rows import ROW_DTYPES, encode
 from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
 
 __all__ = [
+    "MAX_CALLS",
+    "MAX_LISTED_CENTRES",
     "MOMENTS",
     "ROW_DTYPES",
     "TARGETS",
+    "Changes",
     "Grid",
+    "Neighbours",
     "Partition",
+    "Recollection",
     "ScreenedRows",
     "all_distances",
     "bins",

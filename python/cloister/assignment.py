@@ -1,0 +1,115 @@
+"""The nearest centre of every row, kept from one iteration to the next so that each costs less."""
+
+import numpy as np
+
+from cloister import _backend
+from cloister.centred_rows import Array, CentredRows
+
+# With fewer centres a row's list costs as much as all of them do: measured, d = 128 and 512.
+_FEWEST_CENTRES = 256
+_LIST_LENGTHS = ((2048, 16),)  # up to this many centres, so long; beyond, 24
+_CENTRES_PER_MOVER = 32
+# Bounds must hold in float32 and float64 arithmetic alike.
+_SAFE = 1 + 1e-6
+
+
+class Assignment:
+    """Labels of all rows, with the exact sums and counts of their clusters.
+
+    Each call of `update` moves rows between sums, exactly, and learns for each row which centres
+    are near it, so that later calls need not look at the others. No result depends on that.
+
+    Attributes
+    ----------
+    labels : int32 array of shape (n,)
+        Nearest centre of each row.
+    sums : int64 array of shape (k, d)
+        ``rint(point * weight * rows.sum_scale)`` added up.
+    counts : int64 array of shape (k,)
+        ``rint(weight * rows.count_scale)`` added up.
+    """
+
+    def __init__(self, rows: CentredRows, n_clusters: int) -> None:
+        self._rows = rows
+        self.labels = np.zeros(len(rows), np.int32)
+        self.sums = np.zeros((n_clusters, rows.values.shape[1]), np.int64)
+        self.counts = np.zeros(n_clusters, np.int64)
+        self._centres: Array | None = None
+        self._history = _History(len(rows), n_clusters) if _makes_lists(rows, n_clusters) else None
+
+    def update(self, centres: Array) -> int:
+        """Assign each row to the nearest of `centres`, float32; return how many rows moved."""
+        is_first = self._centres is None
+        recollection = None
+        if self._history is not None:
+            recollection = self._history.next_call(self._centres, centres)
+        changes = self._rows.nearest(
+            centres,
+            labels=self.labels,
+            sums=self.sums,
+            counts=self.counts,
+            recollection=recollection,
+            updates=not is_first,
+        )
+        if self._history is not None:
+            self._history.learn(changes.recalled)
+        self._centres = centres
+        return changes.moved
+
+
+def _makes_lists(rows: CentredRows, n_clusters: int) -> bool:
+    most = _backend.MAX_LISTED_CENTRES
+    return rows.screened is not None and _FEWEST_CENTRES <= n_clusters <= most
+
+
+class _History:
+    """Lists of neighbours, how far centres have moved since they were made, and when to make some.
+
+    Lists pay once centres move less than the rows are apart: where they fail they are made again
+    after two, four, eight ... calls.
+    """
+
+    def __init__(self, n: int, n_clusters: int) -> None:
+        length = next((long for k, long in _LIST_LENGTHS if n_clusters <= k), 24)
+        self._neighbours = _backend.Neighbours.empty(n, length)
+        self._n = n
+        self._movers = n_clusters // _CENTRES_PER_MOVER
+        self._paths = [np.zeros(n_clusters)]  # length of each centre's path up to each call
+        self._first_build = 2
+        self._pause = 1
+        self._has_lists = False
+
+    def next_call(self, previous: Array | None, centres: Array) -> _backend.Recollection | None:
+        """Return what the call with `centres`, after one with `previous`, needs to know."""
+        if previous is not None:
+            step = centres.astype(np.float64) - previous
+            path = np.sqrt(np.einsum("ij,ij->i", step, step)) * _SAFE
+            self._paths.append(self._paths[-1] + path)
+        call = len(self._paths) - 1
+        if call > _backend.MAX_CALLS:
+            return None
+        since = (self._paths[-1] - np.stack(self._paths[:-1])) if call else np.empty((0, 0))
+        all_moved = since.max(axis=1) if call else np.empty(0)
+        movers = np.empty(0, np.int32)
+        if self._has_lists:
+            order = np.argsort(since[self._oldest])
+            movers = order[len(order) - self._movers :].astype(np.int32)
+            since[:, movers] = 0
+        moved = since.max(axis=1) if call else np.empty(0)
+        self._builds = call >= self._first_build
+        if self._builds and not self._has_lists:
+            self._oldest = call
+        return _backend.Recollection(
+            self._neighbours, moved, all_moved, movers, recalls=self._has_lists, builds=self._builds
+        )
+
+    def learn(self, recalled: int) -> None:
+        """Decide when to make lists again, from the number of rows that they settled."""
+        self.rec = recalled
+        if self._has_lists and recalled * 8 < self._n:
+            self._has_lists = False
+            self._pause *= 2
+            self._first_build = len(self._paths) - 1 + self._pause
+            self._neighbours.calls.fill(-1)
+        elif self._builds:
+            self._has_lists = True
