@@ -1,5 +1,5 @@
-// Python's door to one backend, compiled once as _cpu and once as _cuda: addresses in, nothing out,
-// the GIL released. No logic: cloister/_backend has validated everything.
+// Python's door to one backend, compiled once as _cpu and once as _cuda: addresses in, no array
+// out, the GIL released. No logic: cloister/_backend has validated everything.
 #include <pybind11/pybind11.h>
 
 #include "kernels.hpp"
@@ -81,21 +81,23 @@ void register_tallies(py::module_& m) {
 void register_nearest(py::module_& m) {
   m.def("nearest", [](Address rows, int64_t n, int64_t d, Address shift, Address weights,
                       Address codes, Address scales, Address norms, Address errors, Address lists,
-                      Address bounds, Address seconds, Address calls, int64_t length, int64_t call, Address moved_by, Address all_moved,
-                      Address mover, int64_t movers, Address is_mover, Address slack, bool recalls, bool builds,
-                      Address centres, int64_t k, Address labels, Address distances, Address sums,
-                      Address counts, Address moved, Address recalled, double sum_scale,
-                      double count_scale, bool updates, int64_t threads, Address stream) {
+                      Address bounds, Address seconds, Address calls, int64_t length, int64_t call,
+                      Address moved_by, Address all_moved, Address mover, int64_t movers,
+                      Address is_mover, Address slack, bool recalls, bool builds, Address centres,
+                      int64_t k, Address labels, Address distances, Address sums, Address counts,
+                      Address moved, Address recalled, double sum_scale, double count_scale,
+                      bool updates, int64_t threads, Address stream) {
     run([&] {
-      nearest(at<const float>(rows), n, d, at<const float>(shift), at<const double>(weights),
-              {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
-              {at<uint16_t>(lists), at<float>(bounds), at<float>(seconds), at<int16_t>(calls), length, call,
-               at<const double>(moved_by), at<const double>(all_moved), at<const int32_t>(mover), movers,
-               at<const uint8_t>(is_mover), at<float>(slack), recalls, builds},
-              at<const float>(centres), k,
-              {at<int32_t>(labels), at<double>(distances), at<int64_t>(sums), at<int64_t>(counts),
-               at<int64_t>(moved), at<int64_t>(recalled), sum_scale, count_scale, updates},
-              on(threads, stream));
+      nearest(
+          at<const float>(rows), n, d, at<const float>(shift), at<const double>(weights),
+          {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
+          {at<uint16_t>(lists), at<float>(bounds), at<float>(seconds), at<int16_t>(calls), length,
+           call, at<const double>(moved_by), at<const double>(all_moved), at<const int32_t>(mover),
+           movers, at<const uint8_t>(is_mover), at<float>(slack), recalls, builds},
+          at<const float>(centres), k,
+          {at<int32_t>(labels), at<double>(distances), at<int64_t>(sums), at<int64_t>(counts),
+           at<int64_t>(moved), at<int64_t>(recalled), sum_scale, count_scale, updates},
+          on(threads, stream));
     });
   });
   m.def("screen_rows", [](Address rows, int64_t n, int64_t d, Address shift, Address codes,
@@ -106,6 +108,15 @@ void register_nearest(py::module_& m) {
                   {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
                   on(threads, stream));
     });
+  });
+  m.def("column_ranges", [](Address rows, int64_t n, int64_t d, Address sums, Address lowest,
+                            Address highest, int64_t threads, Address stream) {
+    bool is_finite = false;
+    run([&] {
+      is_finite = column_ranges(at<const float>(rows), n, d, at<double>(sums), at<float>(lowest),
+                                at<float>(highest), on(threads, stream));
+    });
+    return is_finite;
   });
   m.def("screens_by_codes", &screens_by_codes);
   m.def("all_distances", [](Address rows, int64_t n, int64_t d, Address shift, Address centres,

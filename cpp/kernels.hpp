@@ -104,6 +104,13 @@ struct Nearest {
   bool updates;
 };
 
+// Adds to sums[b] the rows of block b, range_rows of them, one after the other in float64; lowest
+// and highest are the least and the largest of each column. Returns whether all values are finite;
+// else the outputs mean nothing. Owner-side.
+constexpr int64_t range_rows = 1024;
+bool column_ranges(const float* rows, int64_t n, int64_t d, double* sums, float* lowest,
+                   float* highest, Execution execution);
+
 // Rows less the shift as int8 codes, x_i near scales[i] * (codes[i] - 128), which `nearest` uses to
 // rule centres out: they change its speed, not its results.
 struct ScreenedRows {
@@ -130,7 +137,7 @@ struct Neighbours {
   // At least how far any centre but the movers has moved since each earlier call, (call,).
   const double* moved;
   const double* all_moved;  // and any centre at all
-  const int32_t* mover;  // (movers,)
+  const int32_t* mover;     // (movers,)
   int64_t movers;
   const uint8_t* is_mover;  // (k,)
   float* slack;             // how far lists reach, for a start: kept from call to call

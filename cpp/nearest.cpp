@@ -89,8 +89,8 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
              Nearest out, Execution execution) {
   if (n == 0) return;
   const std::vector<float> zeros(shift ? 0 : static_cast<size_t>(d));
-  const NearestTask task{rows, d, shift ? shift : zeros.data(), weights, centres, k, screened,
-                         neighbours};
+  const NearestTask task{rows,     d,         shift ? shift : zeros.data(), weights, centres, k,
+                         screened, neighbours};
   const bool wants_sums = out.sums || out.counts;
   const Tiles tiles(n, d, k, execution);
   Screens screens(task, execution);
@@ -99,7 +99,8 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
   std::atomic<int64_t> moved{0};
   parallel_for(n, tiles.chunk, execution, [&](int64_t from, int64_t to, int64_t slot) {
     ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
-    if (mine.allocate(tiles.rows, d, k, neighbours.movers) && neighbours.lists) mine.view().slack = *neighbours.slack;
+    if (mine.allocate(tiles.rows, d, k, neighbours.movers) && neighbours.lists)
+      mine.view().slack = *neighbours.slack;
     for (int64_t begin = from; begin < to; begin += tiles.rows) {
       const int64_t end = std::min(begin + tiles.rows, to);
       int32_t* labels = out.labels ? out.labels + begin : mine.labels();

@@ -101,9 +101,8 @@ void nearest_rows(const NearestTask& task, const ScreenedCentres& centres, int64
   } else {
     tile.rows = scratch.rows;
     if (task.screened.codes) {
-      tile.rows = {task.screened.codes + begin * padded_codes(task.d),
-                   task.screened.scales + begin, task.screened.norms + begin,
-                   task.screened.errors + begin};
+      tile.rows = {task.screened.codes + begin * padded_codes(task.d), task.screened.scales + begin,
+                   task.screened.norms + begin, task.screened.errors + begin};
     } else {
       encode_nearest_rows(task, begin, end, tile.rows);
     }

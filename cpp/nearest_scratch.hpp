@@ -141,9 +141,8 @@ class ThreadScratch {
     view_.list_lowers = view_.x + padded_codes(d);
     found.lower = view_.list_lowers + (listed + 15) / 16 * 16;
     int32_t* integers = integers_.data();
-    for (int32_t** array :
-         {&view_.active, &view_.nearest, &labels_, &previous_, &view_.slot_counts,
-          &view_.waiting_rows, &view_.waiting_ends}) {
+    for (int32_t** array : {&view_.active, &view_.nearest, &labels_, &previous_, &view_.slot_counts,
+                            &view_.waiting_rows, &view_.waiting_ends}) {
       *array = integers;
       integers += padded;
     }

@@ -68,8 +68,8 @@ inline Score coarse_score(const ScreenedCentres& centres, const RowCodes& row, d
 // Fills `candidates` and returns their number, or 0 where the list does not settle the row. `reach`
 // becomes at least the least score.
 inline int64_t recall_candidates(const NearestTask& task, const ScreenedCentres& centres,
-                                 const RowCodes& row, int64_t place, int32_t label,
-                                 float* reach, int32_t* candidates, float* lowers) {
+                                 const RowCodes& row, int64_t place, int32_t label, float* reach,
+                                 int32_t* candidates, float* lowers) {
   const Neighbours& memory = task.neighbours;
   const int64_t padded_d = padded_codes(task.d);
   const double slope = screen_slope(centres, float(row.norm), float(row.error));

@@ -22,6 +22,7 @@
 #include "moments.inl"
 #include "nearest.inl"
 #include "noise.inl"
+#include "ranges.inl"
 #include "sample_mixture.inl"
 #include "tally.inl"
 
@@ -38,6 +39,7 @@ constexpr Targets table(const char* name) {
           simd::broadcast_block,
           lanes,
           prepare_centres,
+          add_ranges,
           encode_nearest_rows,
           nearest_rows,
           all_distances_rows,

@@ -29,7 +29,7 @@ struct NearestTask {
   Neighbours neighbours;
 };
 
-constexpr int64_t nearest_tile_rows = 1024;            // at most, in one call of nearest_rows
+constexpr int64_t nearest_tile_rows = 1024;  // at most, in one call of nearest_rows
 constexpr int64_t tile_slot = 64;
 constexpr int64_t tile_waiting = 4 * nearest_tile_rows;
 
@@ -40,18 +40,18 @@ struct NearestScratch {
   int32_t* active;  // rows of the tile that go through the products, in the order of the lanes
   TileBounds bounds;
   Candidates found;
-  int32_t* slot_counts;   // candidates of each active row ..
-  int32_t* slot_centres;  // (rows, tile_slot)
-  float* slot_lowers;     // (rows, tile_slot)
-  double* scores;         // (list_candidates,)
-  int32_t* list_centres;  // (list_candidates,)
-  float* list_lowers;     // (list_candidates,)
+  int32_t* slot_counts;         // candidates of each active row ..
+  int32_t* slot_centres;        // (rows, tile_slot)
+  float* slot_lowers;           // (rows, tile_slot)
+  double* scores;               // (list_candidates,)
+  int32_t* list_centres;        // (list_candidates,)
+  float* list_lowers;           // (list_candidates,)
   int32_t* waiting_rows;        // rows that wait for distances (rows,), ..
   int32_t* waiting_ends;        // where the candidates of each end, ..
   int32_t* waiting_candidates;  // and these: (tile_waiting,)
   int64_t waiting = 0, waiting_centres = 0;
-  float* x;               // one row
-  float* distances;       // least distance measured so far, and its centre or -1
+  float* x;          // one row
+  float* distances;  // least distance measured so far, and its centre or -1
   int32_t* nearest;
   float* grounds;
   int64_t measured = 0;  // pairs measured since the scratch was made
@@ -101,6 +101,9 @@ struct Targets {
   int64_t lanes;
   void (*prepare_centres)(const float* centres, int64_t d, int64_t k, int64_t begin, int64_t end,
                           const ScreenedCentres& out);
+  // One block of column_ranges.
+  bool (*add_ranges)(const float* rows, int64_t n, int64_t d, double* sums, float* lowest,
+                     float* highest);
   // Codes of rows begin..end, written to the first places of `out`.
   void (*encode_nearest_rows)(const NearestTask& task, int64_t begin, int64_t end,
                               const ScreenedRows& out);

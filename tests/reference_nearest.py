@@ -35,6 +35,20 @@ def chained_product(a, b):
     return total
 
 
+def lane_distance(x, centres):
+    """Return |x - c|^2 of every row and centre in float32: 32 lanes of fused multiply-adds."""
+    shape = (len(x), len(centres), -(-x.shape[1] // 32) * 32)
+    differences = np.zeros(shape, np.float32)
+    differences[..., : x.shape[1]] = x[:, None, :] - centres[None, :, :]
+    lanes = np.zeros((*shape[:2], 32), np.float32)
+    for start in range(0, shape[2], 32):
+        group = differences[..., start : start + 32]
+        lanes = fused_multiply_add(group, group, lanes)
+    for half in (16, 8, 4, 2, 1):
+        lanes = lanes[..., :half] + lanes[..., half : 2 * half]
+    return lanes[..., 0]
+
+
 def squared_distance(x, centres):
     """Return |x - c|^2 of paired rows in float64, 8 lanes folded by halves."""
     n, d = x.shape
@@ -48,19 +62,25 @@ def squared_distance(x, centres):
     return lanes[:, 0]
 
 
-def nearest(rows, centres, shift=None, sum_scale=1.0):
-    """Return labels, distances, all_distances, sums and counts."""
+def nearest(rows, centres, shift=None, weights=None, sum_scale=1.0, count_scale=1.0):
+    """Return labels, distances, sums and counts."""
     x = rows if shift is None else rows - shift
-    half_norms = np.float32(0.5) * chained_product(centres, centres)
-    scores = half_norms - chained_product(x[:, None, :], centres[None, :, :])
-    labels = scores.argmin(axis=1).astype(np.int32)
-    differences = x[:, None, :] - centres[None, :, :]
+    weights = np.ones(len(x)) if weights is None else weights
+    labels = lane_distance(x, centres).argmin(axis=1).astype(np.int32)
     sums = np.zeros(centres.shape, np.int64)
-    np.add.at(sums, labels, np.rint(x.astype(np.float64) * sum_scale).astype(np.int64))
+    counts = np.zeros(len(centres), np.int64)
+    points = np.rint(x.astype(np.float64) * weights[:, None] * sum_scale)
+    np.add.at(sums, labels, points.astype(np.int64))
+    np.add.at(counts, labels, np.rint(weights * count_scale).astype(np.int64))
     return {
         "labels": labels,
         "distances": squared_distance(x, centres[labels]),
-        "all_distances": chained_product(differences, differences),
         "sums": sums,
-        "counts": np.bincount(labels, minlength=len(centres)).astype(np.int64),
+        "counts": counts,
     }
+
+
+def all_distances(rows, centres, shift=None):
+    x = rows if shift is None else rows - shift
+    differences = x[:, None, :] - centres[None, :, :]
+    return chained_product(differences, differences)

@@ -13,17 +13,24 @@ from cloister.errors import InvalidInput, InvalidType
 WIDTHS = {"generic": 4, "avx2": 8, "avx512": 16}
 
 
-def run_nearest(rows, centres, shift=None, sum_scale=1.0):
+def run_nearest(rows, centres, shift=None, sum_scale=1.0, **options):
     (n, d), k = rows.shape, len(centres)
     outputs = {
         "labels": np.full(n, -1, np.int32),
         "distances": np.full(n, -1.0),
-        "all_distances": np.full((n, k), -1.0, np.float32),
         "sums": np.zeros((k, d), np.int64),
         "counts": np.zeros(k, np.int64),
     }
-    _backend.nearest(rows, centres, shift=shift, sum_scale=sum_scale, **outputs)
+    _backend.nearest(rows, centres, shift=shift, sum_scale=sum_scale, **outputs, **options)
     return outputs
+
+
+def run_both_screens(rows, centres, shift=None, sum_scale=1.0, **options):
+    """By float32 products and, on whatever target, by int8 products: the results are the same."""
+    found = run_nearest(rows, centres, shift, sum_scale, **options)
+    codes = _backend.screen_rows(rows, shift)
+    assert_same_bits(run_nearest(rows, centres, shift, sum_scale, screened=codes, **options), found)
+    return found
 
 
 def assert_same_bits(found, expected):
@@ -62,8 +69,8 @@ def test_equals_the_reference_at_awkward_sizes(target, varied):
     for size in sizes(WIDTHS[target]):
         shape = {"n": 5, "k": 4, "d": 6, varied: size}
         rows, centres, shift = make_problem(**shape, seed=size)
-        found = run_nearest(rows, centres, shift, 2.0**30)
-        assert_same_bits(found, reference.nearest(rows, centres, shift, 2.0**30))
+        found = run_both_screens(rows, centres, shift, 2.0**30)
+        assert_same_bits(found, reference.nearest(rows, centres, shift, sum_scale=2.0**30))
 
 
 @pytest.mark.parametrize(
@@ -71,8 +78,41 @@ def test_equals_the_reference_at_awkward_sizes(target, varied):
 )
 def test_equals_the_reference_over_several_blocks_and_chains(target, n, k, d):
     rows, centres, shift = make_problem(n, k, d)
-    found = run_nearest(rows, centres, shift, 2.0**20)
-    assert_same_bits(found, reference.nearest(rows, centres, shift, 2.0**20))
+    found = run_both_screens(rows, centres, shift, 2.0**20)
+    assert_same_bits(found, reference.nearest(rows, centres, shift, sum_scale=2.0**20))
+
+
+@pytest.mark.parametrize("varied", ["n", "k", "d"])
+def test_all_distances_equal_the_reference(target, varied):
+    for size in [*sizes(WIDTHS[target]), 257]:
+        shape = {"n": 5, "k": 4, "d": 6, varied: size}
+        rows, centres, shift = make_problem(**shape, seed=size)
+        found = np.full((shape["n"], shape["k"]), -1, np.float32)
+        _backend.all_distances(rows, centres, found, shift=shift)
+        np.testing.assert_array_equal(found, reference.all_distances(rows, centres, shift))
+
+
+def test_weights_equal_the_reference(target):
+    rows, centres, shift = make_problem(300, 9, 40)
+    weights = np.random.default_rng(5).exponential(size=300)
+    weights[:20] = 0
+    options = {"weights": weights, "sum_scale": 2.0**30, "count_scale": 2.0**20}
+    found = run_both_screens(rows, centres, shift, **options)
+    assert_same_bits(found, reference.nearest(rows, centres, shift, **options))
+
+
+def test_updates_move_rows_from_sum_to_sum_exactly(target):
+    rows, centres, shift = make_problem(900, 13, 70)
+    weights = np.random.default_rng(5).exponential(size=900)
+    options = {"weights": weights, "sum_scale": 2.0**30, "count_scale": 2.0**20}
+    outputs = run_nearest(rows, centres, shift, **options)
+    before = outputs["labels"].copy()
+    for step in range(1, 4):
+        centres = centres + np.float32(0.3) * make_problem(1, 13, 70, seed=step)[1]
+        changes = _backend.nearest(rows, centres, shift=shift, updates=True, **options, **outputs)
+        assert changes.moved == (outputs["labels"] != before).sum() > 0
+        assert_same_bits(outputs, run_nearest(rows, centres, shift, **options))
+        before = outputs["labels"].copy()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
@@ -92,7 +132,7 @@ def test_a_row_does_not_depend_on_its_batch(chunk):
     sums = np.zeros_like(whole["sums"])
     for start in range(0, len(rows), chunk):
         part = run_nearest(rows[start : start + chunk], centres, shift)
-        for name in ("labels", "distances", "all_distances"):
+        for name in ("labels", "distances"):
             np.testing.assert_array_equal(part[name], whole[name][start : start + chunk])
         sums += part["sums"]
     np.testing.assert_array_equal(sums, whole["sums"])
@@ -104,14 +144,16 @@ def test_ties_go_to_the_first_centre(target):
     centres = rng.integers(-3, 4, (90, 3)).astype(np.float32)
     centres[50:] = centres[:40]  # whatever block they fall in
     exact = ((rows[:, None] - centres[None]) ** 2).sum(axis=2)
-    found = run_nearest(rows, centres)
+    found = run_both_screens(rows, centres)
     np.testing.assert_array_equal(found["labels"], exact.argmin(axis=1))
-    np.testing.assert_array_equal(found["all_distances"], exact)
+    distances = np.empty((500, 90), np.float32)
+    _backend.all_distances(rows, centres, distances)
+    np.testing.assert_array_equal(distances, exact)
 
 
 def test_duplicate_rows_share_label_and_distance(target):
     rows, centres, shift = make_problem(1, 70, 300)
-    found = run_nearest(np.repeat(rows, 517, axis=0), centres, shift)
+    found = run_both_screens(np.repeat(rows, 517, axis=0), centres, shift)
     assert len(np.unique(found["labels"])) == len(np.unique(found["distances"])) == 1
     assert found["counts"].max() == 517
 
@@ -187,6 +229,14 @@ def test_no_rows_change_nothing():
         ({"counts": np.zeros(3, np.int64)}, InvalidInput, r"counts must have shape \(2,\)"),
         ({"sum_scale": 3.0}, InvalidInput, "sum_scale must be a power of two, got 3.0"),
         ({"sum_scale": np.inf}, InvalidInput, "sum_scale must be a power of two"),
+        ({"count_scale": 0.3}, InvalidInput, "count_scale must be a power of two"),
+        ({"weights": np.ones(3)}, InvalidInput, r"weights must have shape \(4,\)"),
+        ({"updates": True}, InvalidInput, "updates needs the labels"),
+        (
+            {"updates": True, "labels": np.full(4, 2, np.int32)},
+            InvalidInput,
+            r"updates needs labels in \[0, 2\), got \[2, 2\]",
+        ),
     ],
 )
 def test_bad_arrays_are_refused(change, error, message):

@@ -27,6 +27,8 @@ class Assignment:
         ``rint(point * weight * rows.sum_scale)`` added up.
     counts : int64 array of shape (k,)
         ``rint(weight * rows.count_scale)`` added up.
+    recalled : int
+        Rows that the last update settled without looking at all centres.
     """
 
     def __init__(self, rows: CentredRows, n_clusters: int) -> None:
@@ -35,10 +37,14 @@ class Assignment:
         self.sums = np.zeros((n_clusters, rows.values.shape[1]), np.int64)
         self.counts = np.zeros(n_clusters, np.int64)
         self._centres: Array | None = None
+        self.recalled = 0
         self._history = _History(len(rows), n_clusters) if _makes_lists(rows, n_clusters) else None
 
-    def update(self, centres: Array) -> int:
-        """Assign each row to the nearest of `centres`, float32; return how many rows moved."""
+    def update(self, centres: Array, distances: Array | None = None) -> int:
+        """Assign each row to the nearest of `centres`, float32; return how many rows moved.
+
+        `distances`, a float64 array of shape (n,), receives their squared distances.
+        """
         is_first = self._centres is None
         recollection = None
         if self._history is not None:
@@ -46,11 +52,13 @@ class Assignment:
         changes = self._rows.nearest(
             centres,
             labels=self.labels,
+            distances=distances,
             sums=self.sums,
             counts=self.counts,
             recollection=recollection,
             updates=not is_first,
         )
+        self.recalled = changes.recalled
         if self._history is not None:
             self._history.learn(changes.recalled)
         self._centres = centres
@@ -105,7 +113,6 @@ class _History:
 
     def learn(self, recalled: int) -> None:
         """Decide when to make lists again, from the number of rows that they settled."""
-        self.rec = recalled
         if self._has_lists and recalled * 8 < self._n:
             self._has_lists = False
             self._pause *= 2

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils import assert_all_finite
 
 from cloister import _backend
 from cloister.errors import InvalidInput
@@ -41,16 +42,31 @@ class CentredRows:
         Raises
         ------
         InvalidInput
-            If a row is so far away that float32 cannot hold squared distances.
+            If a row is so far away that float32 cannot hold squared distances, or has NaN or
+            infinity in an array that `is_ready`.
         """
-        if X.dtype == np.float32 and X.flags.c_contiguous:
-            highest = X.max(axis=0).astype(np.float64) - centre
-            lowest = X.min(axis=0).astype(np.float64) - centre
-            return cls(X, centre, _checked_spread(name, lowest, highest))
+        if is_ready(X):
+            return cls._ready(X, centre, _checked_ranges(X, name), name)
         values = np.empty(X.shape, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # reported by the next line
             np.subtract(X, centre, out=values, dtype=np.float64, casting="same_kind")
         return cls(values, None, _checked_spread(name, values.min(), values.max()))
+
+    @classmethod
+    def around_mean(cls, X: Array) -> tuple[Self, Array]:
+        """Return the rows of `X` relative to their mean, and that mean in float64."""
+        if is_ready(X):
+            ranges = _checked_ranges(X, "X")
+            return cls._ready(X, ranges.mean.astype(np.float32), ranges, "X"), ranges.mean
+        with np.errstate(over="ignore", invalid="ignore"):  # reported with the rows' spread
+            mean = X.mean(axis=0, dtype=np.float64)
+            return cls.around(X, mean.astype(np.float32)), mean
+
+    @classmethod
+    def _ready(cls, X: Array, centre: Array, ranges: _backend.ColumnRanges, name: str) -> Self:
+        highest = ranges.highest.astype(np.float64) - centre
+        lowest = ranges.lowest.astype(np.float64) - centre
+        return cls(X, centre, _checked_spread(name, lowest, highest))
 
     @classmethod
     def on_sphere(cls, X: Array, name: str = "X") -> Self:
@@ -116,6 +132,22 @@ class CentredRows:
     def all_distances(self, centres: Array, out: Array) -> None:
         """Fill `out`, float32 of shape (n, k), with squared distances."""
         _backend.all_distances(self.values, centres, out, shift=self.shift)
+
+
+def is_ready(X: Array) -> bool:
+    """Whether the kernels take these rows as they lie."""
+    return X.dtype == np.float32 and X.ndim == 2 and X.flags.c_contiguous and X.size > 0
+
+
+def _checked_ranges(X: Array, name: str) -> _backend.ColumnRanges:
+    ranges = _backend.column_ranges(X)
+    if ranges is not None:
+        return ranges
+    try:
+        assert_all_finite(X, estimator_name="KMeans", input_name=name)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
+    raise InvalidInput(f"{name} contains NaN or infinity: drop such rows or mend them")
 
 
 def _checked_spread(name: str, lowest: Array, highest: Array) -> float:

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cloister.centred_rows import Array, CentredRows, checked_variance
+from cloister.centred_rows import Array, CentredRows, checked_variance, is_ready
 from cloister.errors import InvalidInput, InvalidType
 from cloister.kmeans_plusplus import plus_plus
 from cloister.lloyd import lloyd
@@ -123,11 +123,15 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 "pass more rows or ask for fewer clusters"
             )
         random_state = check_random_state(self.random_state)
-        with np.errstate(over="ignore", invalid="ignore"):  # reported with the rows' spread
-            is_cosine = self.metric == "cosine"
-            mean = np.zeros(data.shape[1]) if is_cosine else data.mean(axis=0, dtype=np.float64)
+        is_cosine = self.metric == "cosine"
+        if is_cosine:
+            mean = np.zeros(data.shape[1])
             self._shift = mean.astype(np.float32)
-            rows = self._rows(data).with_codes(self.n_clusters)
+            rows = CentredRows.on_sphere(data)
+        else:
+            rows, mean = CentredRows.around_mean(data)
+            self._shift = mean.astype(np.float32)
+        rows = rows.with_codes(self.n_clusters)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
         best_distances = np.full(len(rows), np.inf)
@@ -141,11 +145,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 on_sphere=is_cosine,
             )
             centres = result.centres + self._shift
-            labels, distances = self._assign(rows, centres)
+            distances = np.empty(len(rows))
+            result.assignment.update(self._near(centres), distances)
             if distances.sum() < best_distances.sum():
                 best_distances = distances
                 self.cluster_centers_ = centres
-                self.labels_ = labels
+                self.labels_ = result.assignment.labels
                 self.n_iter_ = result.n_iter
         self.inertia_ = self._inertia(best_distances)
         self._warn_of_duplicates()
@@ -209,8 +214,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def _validated(self, X: npt.ArrayLike, *, reset: bool) -> Array:
         accepted = [np.float64, np.float32, np.float16]
+        # Such rows are read once, by the kernel that finds their spread.
+        finite = not (isinstance(X, np.ndarray) and is_ready(X))
         try:
-            data: Array = validate_data(self, X, reset=reset, dtype=accepted)
+            data: Array = validate_data(
+                self, X, reset=reset, dtype=accepted, ensure_all_finite=finite
+            )
         except TypeError as error:
             raise InvalidType(str(error)) from error
         except ValueError as error:

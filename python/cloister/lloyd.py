@@ -10,10 +10,20 @@ from cloister.centred_rows import Array, CentredRows
 
 @dataclass(frozen=True)
 class LloydResult:
-    """Where the iterations ended: centres of shape (k, d), float64, relative to the shift."""
+    """Where the iterations ended.
+
+    Attributes
+    ----------
+    centres : float64 array of shape (k, d)
+        Relative to the shift.
+    n_iter : int
+    assignment : Assignment
+        Of the rows to the centres before the last.
+    """
 
     centres: Array
     n_iter: int
+    assignment: Assignment
 
 
 def lloyd(
@@ -48,7 +58,7 @@ def lloyd(
         settled = moved == 0 and not relocated
         if settled or ((centres - previous) ** 2).sum() <= tolerance:
             break
-    return LloydResult(centres, n_iter)
+    return LloydResult(centres, n_iter, assignment)
 
 
 def _means(sums: Array, counts: Array, scale: float, previous: Array, on_sphere: bool) -> Array:

@@ -160,6 +160,39 @@ def screen_rows(rows: NDArray[Any], shift: NDArray[Any] | None) -> ScreenedRows:
     return out
 
 
+@dataclass(frozen=True)
+class ColumnRanges:
+    """Means and ends of the columns of float32 rows: arrays of shape (d,).
+
+    Attributes
+    ----------
+    mean : float64
+    lowest, highest : float32
+    """
+
+    mean: NDArray[np.float64]
+    lowest: NDArray[np.float32]
+    highest: NDArray[np.float32]
+
+
+def column_ranges(rows: NDArray[Any]) -> ColumnRanges | None:
+    """Read float32 rows once; None if a value is NaN or infinite."""
+    n, d = rows.shape
+    sums = np.zeros((-(-n // 1024), d))
+    lowest, highest = np.empty(d, np.float32), np.empty(d, np.float32)
+    is_finite = library.kernels.column_ranges(
+        address("rows", rows, np.float32, (n, d)),
+        n,
+        d,
+        sums.ctypes.data,
+        lowest.ctypes.data,
+        highest.ctypes.data,
+        library.num_threads(),
+        0,
+    )
+    return ColumnRanges(sums.sum(axis=0) / n, lowest, highest) if is_finite else None
+
+
 def screens_by_codes(d: int, k: int) -> bool:
     """Whether `nearest` is faster with codes, when asked again and again about the same rows."""
     return library.kernels.screens_by_codes(d, k)
@@ -230,7 +263,9 @@ def nearest(
     if updates and labels is None:
         raise InvalidInput("updates needs the labels of the earlier call, got None")
     if updates and n and not (labels.min() >= 0 and labels.max() < k):
-        raise InvalidInput(f"updates needs labels in [0, {k}), got [{labels.min()}, {labels.max()}]")
+        raise InvalidInput(
+            f"updates needs labels in [0, {k}), got [{labels.min()}, {labels.max()}]"
+        )
     if recollection is not None and (screened is None or recollection.recalls > updates):
         raise InvalidInput("recollection needs screened rows, and the labels of the call before")
     changes = np.zeros(2, np.int64)
