@@ -97,27 +97,29 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
   SumTables tables(wants_sums ? k : 0, d, tiles.slots);
   std::vector<ThreadScratch> scratch(static_cast<size_t>(tiles.slots));
   std::atomic<int64_t> moved{0};
-  parallel_for(n, tiles.chunk, execution, [&](int64_t from, int64_t to, int64_t slot) {
-    ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
-    if (mine.allocate(tiles.rows, d, k, neighbours.movers) && neighbours.lists)
-      mine.view().slack = *neighbours.slack;
-    for (int64_t begin = from; begin < to; begin += tiles.rows) {
-      const int64_t end = std::min(begin + tiles.rows, to);
-      int32_t* labels = out.labels ? out.labels + begin : mine.labels();
-      const int32_t* previous = out.updates ? mine.remember(labels, end - begin) : nullptr;
-      targets().nearest_rows(task, screens.choose(mine.view(), mine.rows_done), begin, end,
-                             mine.view(), out.updates, labels);
-      mine.rows_done += end - begin;
-      if (out.distances) {
-        targets().label_distances(task, begin, end, labels, out.distances + begin);
-      }
-      if (!wants_sums) continue;
-      tables.with_table(slot, [&](uint64_t* sums, uint64_t* counts, uint64_t* masses) {
-        moved += targets().add_moved_rows(task, begin, end, labels, previous,
-                                          {sums, counts, masses, out.sum_scale, out.count_scale});
+  parallel_for(
+      n, tiles.chunk, tiles.shared(execution), [&](int64_t from, int64_t to, int64_t slot) {
+        ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
+        if (mine.allocate(tiles.rows, d, k, neighbours.movers) && neighbours.lists)
+          mine.view().slack = *neighbours.slack;
+        for (int64_t begin = from; begin < to; begin += tiles.rows) {
+          const int64_t end = std::min(begin + tiles.rows, to);
+          int32_t* labels = out.labels ? out.labels + begin : mine.labels();
+          const int32_t* previous = out.updates ? mine.remember(labels, end - begin) : nullptr;
+          targets().nearest_rows(task, screens.choose(mine.view(), mine.rows_done), begin, end,
+                                 mine.view(), out.updates, labels);
+          mine.rows_done += end - begin;
+          if (out.distances) {
+            targets().label_distances(task, begin, end, labels, out.distances + begin);
+          }
+          if (!wants_sums) continue;
+          tables.with_table(slot, [&](uint64_t* sums, uint64_t* counts, uint64_t* masses) {
+            moved +=
+                targets().add_moved_rows(task, begin, end, labels, previous,
+                                         {sums, counts, masses, out.sum_scale, out.count_scale});
+          });
+        }
       });
-    }
-  });
   if (wants_sums) {
     const int64_t step = std::max<int64_t>(1, (int64_t{1} << 20) / d);
     parallel_for(k, step, execution,
@@ -156,14 +158,16 @@ void all_distances(const float* rows, int64_t n, int64_t d, const float* shift,
   const CentreBlocks blocks(task, Products::float32, execution);
   const Tiles tiles(n, d, k, execution);
   std::vector<ThreadScratch> scratch(static_cast<size_t>(tiles.slots));
-  parallel_for(n, tiles.chunk, execution, [&](int64_t from, int64_t to, int64_t slot) {
-    ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
-    mine.allocate(tiles.rows, d, k, 0);
-    for (int64_t begin = from; begin < to; begin += tiles.rows) {
-      const int64_t end = std::min(begin + tiles.rows, to);
-      targets().all_distances_rows(task, blocks.view(), begin, end, mine.view(), out + begin * k);
-    }
-  });
+  parallel_for(n, tiles.chunk, tiles.shared(execution),
+               [&](int64_t from, int64_t to, int64_t slot) {
+                 ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
+                 mine.allocate(tiles.rows, d, k, 0);
+                 for (int64_t begin = from; begin < to; begin += tiles.rows) {
+                   const int64_t end = std::min(begin + tiles.rows, to);
+                   targets().all_distances_rows(task, blocks.view(), begin, end, mine.view(),
+                                                out + begin * k);
+                 }
+               });
 }
 
 }  // namespace cloister

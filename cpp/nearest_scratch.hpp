@@ -34,13 +34,21 @@ struct Tiles {
 
   Tiles(int64_t n, int64_t d, int64_t k, const Execution& execution) {
     constexpr int64_t panel_rows = 32;  // a multiple of every target's panel
-    const int64_t share = (n + execution.threads - 1) / execution.threads;
+    // A thread takes longer to start than 2^20 products do.
+    const double products = double(n) * double(d) * double(k);
+    const int64_t threads = std::min(execution.threads, 1 + int64_t(products * 0x1p-20));
+    const int64_t share = (n + threads - 1) / threads;
     const int64_t most = (share + panel_rows - 1) / panel_rows * panel_rows;
     const int64_t fits = (int64_t{256} << 10) / d / panel_rows * panel_rows;
     rows = std::min(std::clamp(fits, panel_rows, nearest_tile_rows), most);
     const int64_t tiles = std::clamp<int64_t>((int64_t{1} << 28) / (rows * d * k), 1, 64);
     chunk = std::min(tiles * rows, most);
-    slots = std::min(execution.threads, (n + chunk - 1) / chunk);
+    slots = std::min(threads, (n + chunk - 1) / chunk);
+  }
+
+  // With a thread for each slot.
+  Execution shared(const Execution& execution) const {
+    return {slots, execution.stream, execution.interrupted};
   }
 };
 

@@ -43,7 +43,7 @@ def test_centres(target, k):
     assert_labels_right(rows, centres, shift)
 
 
-def spoil(name, rows, centres, rng):  # noqa: PLR0912
+def spoil(name, rows, centres, rng):
     """Make the codes as poor as that kind of data makes them."""
     if name == "heavy tails":
         rows[:] = rng.standard_cauchy(rows.shape)

@@ -85,7 +85,8 @@ class _History:
         self._paths = [np.zeros(n_clusters)]  # length of each centre's path up to each call
         self._first_build = 2
         self._pause = 1
-        self._has_lists = False
+        self._has_lists = self._builds = False
+        self._oldest = 0  # the first call whose lists may be in use
 
     def next_call(self, previous: Array | None, centres: Array) -> _backend.Recollection | None:
         """Return what the call with `centres`, after one with `previous`, needs to know."""

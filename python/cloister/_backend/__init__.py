@@ -14,18 +14,20 @@ from cloister._backend.library import (
     use_target,
 )
 from cloister._backend.nearest import (
-    MAX_CALLS,
-    MAX_LISTED_CENTRES,
     Changes,
     ColumnRanges,
-    Neighbours,
-    Recollection,
     ScreenedRows,
     all_distances,
     column_ranges,
     nearest,
     screen_rows,
     screens_by_codes,
+)
+from cloister._backend.neighbours import (
+    MAX_CALLS,
+    MAX_LISTED_CENTRES,
+    Neighbours,
+    Recollection,
 )
 from cloister._backend.random import chacha20_block, noise, sample_mixture
 from cloister._backend.rows import ROW_DTYPES, encode

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister._backend import library
+from cloister._backend import library, neighbours
 from cloister._backend.library import address
 from cloister.errors import InvalidInput
-
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -31,100 +28,6 @@ class ScreenedRows:
             address("norms", self.norms, np.float32, (n,), writeable=True),
             address("errors", self.errors, np.float32, (n,), writeable=True),
         )
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """Lists of near centres that calls of `nearest` keep for later ones: see kernels.hpp.
-
-    Attributes
-    ----------
-    lists : uint16 array of shape (n, length)
-    bounds, seconds : float32 arrays of shape (n,)
-    calls : int16 array of shape (n,)
-        -1 where a row has no list.
-    slack : float32 array of shape (1,)
-        How far lists reach.
-    """
-
-    lists: NDArray[np.uint16]
-    bounds: NDArray[np.float32]
-    seconds: NDArray[np.float32]
-    calls: NDArray[np.int16]
-    slack: NDArray[np.float32]
-
-    @classmethod
-    def empty(cls, n: int, length: int) -> "Neighbours":
-        return cls(
-            np.empty((n, length), np.uint16),
-            np.empty(n, np.float32),
-            np.empty(n, np.float32),
-            np.full(n, -1, np.int16),
-            np.full(1, 0.125, np.float32),
-        )
-
-
-@dataclass(frozen=True)
-class Recollection:
-    """How a call of `nearest` uses and makes lists of neighbours.
-
-    Attributes
-    ----------
-    neighbours : Neighbours
-    moved : float64 array of shape (call,)
-        At least how far any centre but the movers has moved since each earlier call.
-    all_moved : float64 array of shape (call,)
-        At least how far any centre has moved.
-    movers : int32 array
-        Centres that every row looks at.
-    recalls, builds : bool
-        Whether lists are used, and made.
-    """
-
-    neighbours: Neighbours
-    moved: NDArray[np.float64]
-    all_moved: NDArray[np.float64]
-    movers: NDArray[np.int32]
-    recalls: bool
-    builds: bool
-
-
-MAX_CALLS = 2**15 - 1
-MAX_LISTED_CENTRES = 2**16 - 1
-LONGEST_LIST = 32
-
-
-def _recollection_arguments(
-    recollection: Recollection | None, n: int, k: int
-) -> tuple[list[int], list[Array]]:
-    """Return the arguments, and the arrays that must outlive the call."""
-    if recollection is None:
-        return [0] * 12 + [False, False], []
-    memory, call = recollection.neighbours, len(recollection.moved)
-    length = memory.lists.shape[1]
-    movers = recollection.movers
-    if not (0 < length <= LONGEST_LIST and k <= MAX_LISTED_CENTRES and call <= MAX_CALLS):
-        raise InvalidInput(f"no lists of length {length} for {k} centres in call {call}")
-    if len(movers) and not (movers.min() >= 0 and movers.max() < k):
-        raise InvalidInput(f"movers must lie in [0, {k})")
-    is_mover = np.zeros(k, np.uint8)
-    is_mover[movers] = 1
-    return [
-        address("lists", memory.lists, np.uint16, (n, length), writeable=True),
-        address("bounds", memory.bounds, np.float32, (n,), writeable=True),
-        address("seconds", memory.seconds, np.float32, (n,), writeable=True),
-        address("calls", memory.calls, np.int16, (n,), writeable=True),
-        length,
-        call,
-        address("moved", recollection.moved, np.float64, (call,)),
-        address("all_moved", recollection.all_moved, np.float64, (call,)),
-        address("movers", movers, np.int32, movers.shape),
-        len(movers),
-        is_mover.ctypes.data,
-        address("slack", memory.slack, np.float32, (1,), writeable=True),
-        recollection.recalls,
-        recollection.builds,
-    ], [is_mover]
 
 
 @dataclass(frozen=True)
@@ -205,7 +108,7 @@ def nearest(
     shift: NDArray[Any] | None = None,
     weights: NDArray[Any] | None = None,
     screened: ScreenedRows | None = None,
-    recollection: Recollection | None = None,
+    recollection: neighbours.Recollection | None = None,
     labels: NDArray[Any] | None = None,
     distances: NDArray[Any] | None = None,
     sums: NDArray[Any] | None = None,
@@ -260,16 +163,12 @@ def nearest(
     for name, scale in (("sum_scale", sum_scale), ("count_scale", count_scale)):
         if not (scale > 0 and math.isfinite(scale) and math.frexp(scale)[0] == 0.5):
             raise InvalidInput(f"{name} must be a power of two, got {scale}")
-    if updates and labels is None:
-        raise InvalidInput("updates needs the labels of the earlier call, got None")
-    if updates and n and not (labels.min() >= 0 and labels.max() < k):
-        raise InvalidInput(
-            f"updates needs labels in [0, {k}), got [{labels.min()}, {labels.max()}]"
-        )
+    if updates:
+        _check_labels(labels, k)
     if recollection is not None and (screened is None or recollection.recalls > updates):
         raise InvalidInput("recollection needs screened rows, and the labels of the call before")
     changes = np.zeros(2, np.int64)
-    lists, alive = _recollection_arguments(recollection, n, k)
+    lists, alive = neighbours.kernel_arguments(recollection, n, k)
     library.kernels.nearest(
         address("rows", rows, np.float32, (n, d)),
         n,
@@ -294,6 +193,16 @@ def nearest(
     )
     del alive
     return Changes(*changes.tolist())
+
+
+def _check_labels(labels: NDArray[Any] | None, k: int) -> None:
+    """Labels choose the sums that rows are taken from: one too large would be written past."""
+    if labels is None:
+        raise InvalidInput("updates needs the labels of the earlier call, got None")
+    if labels.size and not (labels.min() >= 0 and labels.max() < k):
+        raise InvalidInput(
+            f"updates needs labels in [0, {k}), got [{labels.min()}, {labels.max()}]"
+        )
 
 
 def all_distances(
