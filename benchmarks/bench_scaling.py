@@ -59,6 +59,9 @@ def measure(estimator, shapes, options):
             for fastest, (rows, start) in zip(best, arrays, strict=True):
                 one = fit_seconds(estimator, rows, start, iterations)
                 fastest[iterations] = min(fastest[iterations], one)
+    for shape, one in zip(shapes, best, strict=True):
+        if one[SHORT][1] == one[LONG][1]:
+            raise SystemExit(f"{shape} converged in {one[LONG][1]} iterations: nothing to compare")
     return [
         {
             "shape": shape,

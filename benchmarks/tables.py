@@ -62,13 +62,16 @@ def summary(cases):
     for case in cases:
         ours = case["peers"].get(OURS, {})
         name = best_exact(case, "seconds_per_iteration")
-        if "mean_squared_distance" not in ours or name is None:
+        if "mean_squared_distance" not in ours:
             continue
-        peer, bar = case["peers"][name], bars(case)
-        times = ratio(peer["seconds_per_iteration_ratio"], bar[0])
+        fastest, times, bar = "–", "–", bars(case)
+        if name is not None:
+            peer = case["peers"][name]
+            fastest = f"{name} {with_error(peer)}"
+            times = ratio(peer["seconds_per_iteration_ratio"], bar[0])
         lines.append(
-            f"| {case['data']} | {shape(case)} | {with_error(ours)} | {name} {with_error(peer)} "
-            f"| {times} | {whole_fit(case, bar[1])} | {gap(case)} |"
+            f"| {case['data']} | {shape(case)} | {with_error(ours)} | {fastest} | {times} "
+            f"| {whole_fit(case, bar[1])} | {gap(case)} |"
         )
     return "\n".join(lines)
 
