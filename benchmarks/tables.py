@@ -100,7 +100,7 @@ def one_case(case):
     short, long = case["iterations"]
     lines = [
         f"**{case['data']}, {shape(case)}**: fits of {short} and {long} iterations, "
-        f"{case['repeats']} rounds{floors(case)}",
+        f"{case['repeats']} rounds{load(case)}{floors(case)}",
         "",
         f"| peer | s an iteration | × ours | fit of {long}, s | × ours | error | labels "
         "| peak MB | rounds |",
@@ -143,6 +143,12 @@ def exactness(result):
     return (
         f"approximate: {result['wrong_labels']:.0e} wrong, step off by {result['step_error']:.0e}"
     )
+
+
+def load(case):
+    """Return what other processes took of the machine: with more than a little, measure again."""
+    shares = [result["others"] for result in case["peers"].values() if "others" in result]
+    return f"; other processes took up to {max(shares):.0%} of the processors" if shares else ""
 
 
 def floors(case):

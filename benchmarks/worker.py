@@ -38,12 +38,25 @@ def forget_peak():
     return True
 
 
+def busy_seconds():
+    """Return the seconds that all processors together have worked since boot; 0 if unknown."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return 0.0
+    idle = int(fields[3]) + int(fields[4])  # idle, and waiting for disks
+    return (sum(map(int, fields)) - idle) / os.sysconf("SC_CLK_TCK")
+
+
 def timed_fit(peer, rows, start, iterations, save):
     gc.collect()
     before = resident("VmRSS") if forget_peak() else None
+    busy, own = busy_seconds(), time.process_time()
     begin = time.perf_counter()
     fit = peer.fit(rows, start, iterations)
     end = time.perf_counter()
+    own = time.process_time() - own
+    others = (busy_seconds() - busy - own) / (os.cpu_count() * (end - begin))
     labels, label_end = fit.labels, end
     if labels is None and peer.labelled:
         labels = peer.label(rows, fit)
@@ -54,6 +67,8 @@ def timed_fit(peer, rows, start, iterations, save):
         np.savez(save, centres=fit.centres, **found)
     return {
         "seconds": end - begin,
+        "cpu_seconds": own,
+        "others": min(max(others, 0.0), 1.0),  # the system counts in ticks
         "label_seconds": label_end - end,
         "n_iter": int(fit.n_iter),
         "peak_bytes": peak,
