@@ -2,7 +2,7 @@
 
 from measure import OURS
 
-# What issue 3 asks for: times faster than the best exact peer, an iteration and a whole fit.
+# The aims: times faster than the best exact peer, an iteration and a whole fit.
 BARS = {
     (1_000_000, 128, 100): (3.0, 2.0),
     (200_000, 512, 100): (3.0, 2.0),

@@ -22,7 +22,7 @@ def evaluate(monkeypatch):
 
 def run(script, *arguments):
     command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
