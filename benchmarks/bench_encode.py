@@ -56,7 +56,9 @@ class Bandwidth:
 
     def measure(self) -> None:
         for kind, moved in (("memcpy", 2), ("memchr", 1)):
-            duration = seconds(lambda k=kind: list(self.pool.map(lambda i: self._share(k, i), self.parts)))
+            duration = seconds(
+                lambda k=kind: list(self.pool.map(lambda i: self._share(k, i), self.parts))
+            )
             rate = moved * self.part * len(self.parts) / duration
             self.best[kind] = max(self.best[kind], rate)
 
@@ -97,10 +99,14 @@ def main() -> None:
                 best = 0.0
                 for _ in range(options.repeats):  # interleaved: both see the same machine
                     bandwidth.measure()
-                    spent = seconds(lambda r=rows, t=clip, c=codes, v=valid: _backend.encode(r, t, c, v))
+                    spent = seconds(
+                        lambda r=rows, t=clip, c=codes, v=valid: _backend.encode(r, t, c, v)
+                    )
                     best = max(best, moved / spent)
                 fresh = moved / seconds(
-                    lambda r=rows, t=clip, v=valid: _backend.encode(r, t, np.empty(r.shape, np.int16), v)
+                    lambda r=rows, t=clip, v=valid: _backend.encode(
+                        r, t, np.empty(r.shape, np.int16), v
+                    )
                 )
                 share = best / max(bandwidth.best.values())
                 print(
