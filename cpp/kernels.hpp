@@ -101,8 +101,10 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
              int64_t k, Nearest out, Execution execution);
 
 // out[i] = round(sigma * g_i), g_i independent standard normal, sampled exactly; ties upwards.
-// Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b) and
-// starts at counter 0, so the output depends on neither target nor threads. 0 < sigma < 2^52.
+// Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b), so
+// the output depends on neither target nor threads. Its words of counters 0 up start attempts, in
+// order (rounded_gaussian.hpp); all digits drawn later are 16-bit halves, low one first, of those
+// of counters 2^31 up. 0 < sigma < 2^52.
 void noise(const uint8_t* key, uint32_t stream, double sigma, int64_t n, int64_t* out,
            Execution execution);
 

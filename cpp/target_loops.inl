@@ -26,5 +26,6 @@ constexpr Targets table(const char* name) {
           nearest_rows,
           add_nearest_rows,
           chacha20,
+          judge_attempts,
           sample_rows};
 }

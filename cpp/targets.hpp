@@ -31,6 +31,8 @@ struct NearestTask {
 constexpr int64_t nearest_tile_rows = 1024;            // at most, in one call of nearest_rows
 constexpr double rounding_magic = 6755399441055744.0;  // 1.5 * 2^52
 
+enum AttemptVerdict : uint8_t { attempt_rejected = 0, attempt_accepted = 1, attempt_open = 2 };
+
 struct SampleTask {
   uint64_t seed;
   int64_t first_row;
@@ -72,6 +74,8 @@ struct Targets {
   // `blocks` consecutive 64-byte blocks from `counter` on.
   void (*chacha20)(const uint32_t* key, uint32_t counter, const uint32_t* nonce, int64_t blocks,
                    uint32_t* out);
+  // What the words that start attempts decide (rounded_gaussian.hpp); 0 < count, a multiple of 16.
+  void (*judge_attempts)(const uint32_t* words, int64_t count, uint8_t* verdicts);
   // Writes the rows rows[0] .. rows[count - 1] of out; all have the covariance at hand.
   void (*sample_rows)(const SampleTask& task, const int64_t* rows, int64_t count, float* out);
 };
