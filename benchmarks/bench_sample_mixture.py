@@ -3,7 +3,7 @@
 torch draws standard normals, multiplies by the Cholesky factor (full), by the factors (low rank),
 or by the scales (diagonal), and adds the mean, all in float32, in place, by chunks: the best of
 several sizes of chunk is shown. The error is that of the sample covariance, ||S - C|| / ||C|| in
-Frobenius norm, over its expectation for exact samples of that number: about 1 for any right sampler.
+Frobenius norm, over its expectation for exact samples of that number: about 1 if it is right.
 
 python benchmarks/bench_sample_mixture.py [--threads 2] [--rows 100000] [--repeats 7]
 """

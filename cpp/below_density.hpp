@@ -1,9 +1,9 @@
 // Is a number y below exp(-x^2 / 2)? Decided exactly, by intervals of integers.
 //
-// y < exp(-r) means y e^r < 1, and y e^r = sum_n y r^n / n! has positive terms: sums of terms rounded
-// down stay below it; sums of terms rounded up, and once more the last term where each further one
-// is at most half of the one before, stay above it. Where 1 lies between the two, more digits part
-// them: e^r is irrational for every rational r > 0, so y e^r is never 1.
+// y < exp(-r) means y e^r < 1, and y e^r = sum_n y r^n / n! has positive terms: sums of terms
+// rounded down stay below it; sums of terms rounded up, and once more the last term where each
+// further one is at most half of the one before, stay above it. Where 1 lies between the two, more
+// digits part them: e^r is irrational for every rational r > 0, so y e^r is never 1.
 #pragma once
 
 #include <cstdint>

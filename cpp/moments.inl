@@ -3,7 +3,7 @@
 constexpr int64_t outer_block = lanes >= 8 ? lanes / 2 : 4;  // rows of a block: divides a panel
 
 // packed[p][t][lane] = coordinate p * panel + lane of residuals 2t and 2t + 1; zeros past the ends.
-inline void pack_residuals(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed) {
+void pack_residuals(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed) {
   const auto pack_pair = [packed](const int16_t* low, const int16_t* high, int64_t at) {
     for (int64_t j = 0; j < panel; ++j) {
       packed[at + j] = int32_t(uint32_t(uint16_t(high[j])) << 16 | uint16_t(low[j]));
@@ -45,11 +45,10 @@ inline void add_products(const simd::Int32 (&products)[outer_block][vectors], in
   }
 }
 
-void add_outer_products(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed,
+void add_outer_products(const int32_t* packed, int64_t m, int64_t d, int64_t begin, int64_t end,
                         int64_t* square) {
   const int64_t pairs = (m + 1) / 2;
-  pack_residuals(residuals, m, d, packed);
-  for (int64_t row = 0; row < d; row += outer_block) {
+  for (int64_t row = begin; row < end; row += outer_block) {
     int64_t column = row / panel * panel;
     const int32_t* rows = packed + column * pairs + row % panel;
     if (row % panel >= lanes) {  // the first vector of this panel lies below the diagonal

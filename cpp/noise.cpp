@@ -28,7 +28,8 @@ class Keystream {
       : key_(key), nonce_{stream, uint32_t(block), uint32_t(block >> 32)}, counter_(first) {}
 
   void read(uint32_t (&words)[batch_words]) {
-    if (used_ == int64_t{1} << 31) throw std::runtime_error("noise: a block's keystream is used up");
+    if (used_ == int64_t{1} << 31)
+      throw std::runtime_error("noise: a block's keystream is used up");
     targets().chacha20(key_, uint32_t(counter_ + uint64_t(used_)), nonce_, batch_blocks, words);
     used_ += batch_blocks;
   }
@@ -69,7 +70,8 @@ class DigitStream {
   uint16_t digits_[size];
 };
 
-// The first `count` samples of one block: attempts in the order of their words, those accepted kept.
+// The first `count` samples of one block: attempts in the order of their words, those accepted
+// kept.
 void fill_block(const uint32_t* key, uint32_t stream, uint64_t block, double sigma, int64_t* out,
                 int64_t count) {
   Keystream attempts(key, stream, block, 0);

@@ -50,10 +50,12 @@ void chacha20(const uint32_t* key, uint32_t counter, const uint32_t* nonce, int6
 // With s = x^2 / 16 in [0, 1) this is exp(-s)^8, and exp(-s) the Taylor series about 1/2.
 [[gnu::always_inline]] inline simd::Float32 density(simd::Int32 position) {
   constexpr float e = 0x1.368b30p-1f;  // exp(-1/2)
-  constexpr float taylor[] = {e,      -e,       e / 2,     -e / 6, e / 24,
-                              -e / 120, e / 720, -e / 5040};
+  constexpr float taylor[] = {e, -e, e / 2, -e / 6, e / 24, -e / 120, e / 720, -e / 5040};
   const simd::Float32 x = __builtin_convertvector(position, simd::Float32) * 0x1p-16f;
-  simd::Float32 value = polynomial(taylor, x * x * 0x1p-4f - 0.5f);
+  const simd::Float32 u = x * x * 0x1p-4f - 0.5f;
+  simd::Float32 value = broadcast(taylor[7]);
+#pragma GCC unroll 7
+  for (int power = 6; power >= 0; --power) value = value * u + taylor[power];
   value *= value;
   value *= value;
   return value * value;
@@ -73,7 +75,8 @@ void judge_attempts(const uint32_t* words, int64_t count, uint8_t* verdicts) {
     const simd::Int32 in_corner = (word & corner) == corner;
     const simd::Int32 below = (y + (0x1p-13f + margin) <= value) & ~in_corner;
     const simd::Int32 above = (y - margin >= value) & ~in_corner;
-    const simd::Int32 verdict = int32_t{attempt_open} + below + 2 * above;  // comparisons give 0 or -1
+    const simd::Int32 verdict =
+        int32_t{attempt_open} + below + 2 * above;  // comparisons give 0 or -1
     for (int64_t lane = 0; lane < lanes; ++lane) verdicts[i + lane] = uint8_t(verdict[lane]);
   }
 }

@@ -4,7 +4,8 @@
 // exp(-x^2 / 2), x >= 0, an x whose y is below it has the density of |g|. The area is the square
 // cornered box 0 <= x < 4, 0 <= y < 1, of which 0.31 lies below the curve, and for the tail a
 // column over each [4 + m, 5 + m), m = 0, 1, ..., of height 127 * 2^(-17 - 7 m):
-//   exp(-(4 + m)^2 / 2) < 127 * 2^(-17 - 7 m), as (4 + m)^2 / 2 * log2(e) > 11.5 + 7 m > 10.02 + 7 m.
+//   exp(-(4 + m)^2 / 2) < 127 * 2^(-17 - 7 m), as (4 + m)^2 / 2 * log2(e) > 11.5 + 7 m > 10.02 + 7
+//   m.
 // All columns together are as large as the corner 3 <= x < 4, y >= 1 - 2^-10 of the box, which is
 // above the curve: a point that falls there is moved to column m with the probability of its share,
 // (1 - 2^-7) 2^(-7 m).
@@ -149,9 +150,9 @@ class RoundedGaussian {
   uint64_t mantissa_;
   int shift_, head_;
   bool negative_ = false;
-  uint64_t k_ = 0;               // the integer part of x
-  uint16_t first_ = 0;           // the first digit of its fraction
-  std::vector<uint16_t> rest_;   // and those after it that were asked for so far
+  uint64_t k_ = 0;              // the integer part of x
+  uint16_t first_ = 0;          // the first digit of its fraction
+  std::vector<uint16_t> rest_;  // and those after it that were asked for so far
   std::vector<uint16_t> y_;
 };
 

@@ -20,6 +20,7 @@ constexpr Targets table(const char* name) {
           assign_cells,
           add_rows,
           clip_residual,
+          pack_residuals,
           add_outer_products,
           bin_rows,
           prepare_centres,

@@ -55,10 +55,13 @@ struct Targets {
   // residual = Clip(code - centre), int16, length d.
   void (*clip_residual)(const int16_t* code, const int16_t* centre, int64_t d, Clip clip,
                         int16_t* residual);
-  // square (d, d) int64 += upper triangle of residuals^T residuals; m <= 510 rows of norm <= 2^11.
-  // packed: scratch of ceil(m / 2) * (d rounded up to a multiple of 32).
-  void (*add_outer_products)(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed,
-                             int64_t* square);
+  // The layout of m residuals (m, d) for add_outer_products. packed: ceil(m / 2) * (d rounded up to
+  // a multiple of 32).
+  void (*pack_residuals)(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed);
+  // Rows begin..end, begin a multiple of 8, of square (d, d) int64 += upper triangle of residuals^T
+  // residuals; m <= 510 rows of norm <= 2^11.
+  void (*add_outer_products)(const int32_t* packed, int64_t m, int64_t d, int64_t begin,
+                             int64_t end, int64_t* square);
   void (*bin_rows)(const int16_t* codes, int64_t begin, int64_t end, int64_t d, const Grid& grid,
                    int64_t* counts);
   // Lays out centres begin..end, begin a multiple of every target's block, and their half norms.

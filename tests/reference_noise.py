@@ -48,7 +48,7 @@ def keystream(key, stream, block, first_counter, dtype):
 def is_below_density(y, x):
     """y < exp(-x^2 / 2) for fractions, by sixty digits; equality does not happen."""
     with mpmath.workdps(60):
-        curve = mpmath.exp(-mpmath.mpf(x.numerator) ** 2 / mpmath.mpf(x.denominator) ** 2 / 2)
+        curve = mpmath.exp(-(mpmath.mpf(x.numerator) ** 2) / mpmath.mpf(x.denominator) ** 2 / 2)
         gap = curve - mpmath.mpf(y.numerator) / y.denominator
         assert abs(gap) > mpmath.mpf(10) ** -50 or x == 0
         return gap > 0

@@ -13,7 +13,6 @@ import reference_noise
 from cloister import _backend
 from cloister.errors import InvalidInput
 from cloister.privacy.generator import fresh_key, rounded_gaussian
-from reference_sample import fused_multiply_add
 
 KEY = bytes(range(32))
 ZERO_KEY = bytes(32)
@@ -50,6 +49,10 @@ SIGMAS = [
 
 # Streams of KEY, and how many samples of them meet a rare case. Found by trying streams 100 to 150.
 RARE = {
+    "open attempt": [(102, 970), (103, 330), (104, 1510)],
+    "open attempt, again": [(100, 60), (107, 1250)],
+    "tail": [(115, 890), (125, 540)],
+    "far column": [(614, 590)],
 }
 
 
@@ -115,7 +118,7 @@ def test_filter_of_attempts_errs_on_no_side():
     u = x * x * np.float32(2**-4) - np.float32(0.5)
     value = np.full_like(u, taylor[-1])
     for coefficient in taylor[-2::-1]:
-        value = fused_multiply_add(value, u, np.float32(coefficient))
+        value = value * u + np.float32(coefficient)
     for _ in range(3):
         value = value * value
     exact = np.exp(-(x.astype(np.float64) ** 2) / 2)
@@ -139,7 +142,7 @@ def test_same_bytes_from_all_targets_and_threads(target, threads):
     """The hash is pinned: a change of what a key gives does not pass unnoticed."""
     draws = rounded_gaussian(1e4, 5 * 4096 + 17, key=KEY, stream=3)
     assert hashlib.sha256(draws.tobytes()).hexdigest() == (
-        "ec4d91b0bce07fb71caab059feeebb9580e7b45b2d6ffcabcb2e715ba9ffea59"
+        "58b24ed6d3d854a3682ee6ae31c22af2cd6d5a4492480e3fef3600a01da9f6d8"
     )
 
 

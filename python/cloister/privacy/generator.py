@@ -49,8 +49,10 @@ def rounded_gaussian(sigma: float, size: int, *, key: bytes, stream: int = 0) ->
 
     References
     ----------
-    C. F. F. Karney, "Sampling exactly from the normal distribution", ACM Trans. Math. Softw.
-    42(1), 2016, Algorithm N. Keystream: ChaCha20, RFC 8439.
+    J. von Neumann, "Various techniques used in connection with random digits", Natl. Bur. Stand.
+    Appl. Math. Ser. 12, 1951 (rejection; the digits are drawn lazily, as in C. F. F. Karney,
+    "Sampling exactly from the normal distribution", ACM Trans. Math. Softw. 42(1), 2016).
+    Keystream: ChaCha20, RFC 8439.
     """
     if not 0 <= sigma < 2.0**52:
         raise InvalidInput(
