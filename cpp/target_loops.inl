@@ -14,19 +14,7 @@
 #include "tally.inl"
 
 constexpr Targets table(const char* name) {
-  return {name,
-          is_supported,
-          encode_rows,
-          assign_cells,
-          add_rows,
-          clip_residual,
-          pack_residuals,
-          add_outer_products,
-          bin_rows,
-          prepare_centres,
-          nearest_rows,
-          add_nearest_rows,
-          chacha20,
-          judge_attempts,
-          sample_rows};
+  return {name,          is_supported,     encode_rows,        assign_cells,   add_rows,
+          clip_residual, pack_residuals,   add_outer_products, bin_rows,       prepare_centres,
+          nearest_rows,  add_nearest_rows, chacha20,           judge_attempts, sample_rows};
 }
