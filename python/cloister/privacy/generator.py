@@ -49,8 +49,8 @@ def rounded_gaussian(sigma: float, size: int, *, key: bytes, stream: int = 0) ->
 
     References
     ----------
-    J. von Neumann, "Various techniques used in connection with random digits", Natl. Bur. Stand.
-    Appl. Math. Ser. 12, 1951 (rejection; the digits are drawn lazily, as in C. F. F. Karney,
+    J. von Neumann, "Various techniques used in connection with random digits", National Bureau of
+    Standards, Applied Mathematics Series 12, 1951 (rejection; digits drawn lazily as in Karney,
     "Sampling exactly from the normal distribution", ACM Trans. Math. Softw. 42(1), 2016).
     Keystream: ChaCha20, RFC 8439.
     """
