@@ -31,3 +31,11 @@ def test_rounded_gaussian(benchmark, target, sigma):
     benchmark.extra_info["samples_per_second"] = round(N / benchmark.stats["min"])
     benchmark.extra_info["relative_error_of_variance"] = round(error, 6)
     benchmark.extra_info["its_standard_deviation"] = round(float(np.sqrt(2 / N)), 6)
+
+
+@pytest.mark.parametrize("n", [513, 51_300, 10_000_000])  # a release of k = 1 and 100 at d = 512
+def test_all_threads(benchmark, n):
+    """Seconds of the clock, on every core: a small request must not wait for threads to start."""
+    draws = benchmark(rounded_gaussian, 2.0**20, n, key=fresh_key())
+    assert len(draws) == n
+    benchmark.extra_info["samples_per_second"] = round(n / benchmark.stats["min"])

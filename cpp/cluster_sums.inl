@@ -25,7 +25,8 @@ int64_t add_moved_rows(const NearestTask& task, int64_t begin, int64_t end, cons
     if (label == left) continue;
     ++moved;
     const double weight = task.weights ? task.weights[i] : 1.0;
-    const uint64_t mass = uint64_t(int64_t(rint_small(weight * out.mass_scale)));
+    const uint64_t mass =
+        uint64_t(int64_t((weight * out.mass_scale + rounding_magic) - rounding_magic));
     add_shifted<false>(task, i, weight, out.sum_scale, out.sums + label * task.d);
     out.rows[label] += 1;
     out.masses[label] += mass;

@@ -156,8 +156,10 @@ void all_distances(const float* rows, int64_t n, int64_t d, const float* shift,
                    const float* centres, int64_t k, float* out, Execution execution);
 
 // out[i] = round(sigma * g_i), g_i independent standard normal, sampled exactly; ties upwards.
-// Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b) and
-// starts at counter 0, so the output depends on neither target nor threads. 0 < sigma < 2^52.
+// Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b), so
+// the output depends on neither target nor threads. Its words of counters 0 up start attempts, in
+// order (rounded_gaussian.hpp); all digits drawn later are 16-bit halves, low one first, of those
+// of counters 2^31 up. 0 < sigma < 2^52.
 void noise(const uint8_t* key, uint32_t stream, double sigma, int64_t n, int64_t* out,
            Execution execution);
 
@@ -168,7 +170,8 @@ void chacha20_block(const uint8_t* key, uint32_t counter, const uint8_t* nonce, 
 //   out[i] = means[c] + (sum_t z_t factors[f][t] + scales[f] * z_(rank + .)),  c = components[i],
 //   f = covariance_of[c]
 // in float32: the bracket is one chain of fused multiply-adds from zero, t in order, the scale
-// last, and the mean is added to it. scales may be null (then rank normals a row), rank may be 0.
+// last, and the mean is added to it; a bracket of -0 counts as +0, so that factors which are zero
+// may be left out. scales may be null (then rank normals a row), rank may be 0.
 // z_t is a standard normal, a function of (seed, first_row + i, t) alone, up to 6.764 in magnitude:
 // of the outputs w of Philox4x32-10 with key seed and counter (row mod 2^32, row / 2^32, t / 4, 0),
 // low words first, z_(4b) and z_(4b + 1) are sqrt(-2 ln u(w_0)) times the cosine and the sine of

@@ -1,3 +1,6 @@
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <numeric>
 
 #include "cells.hpp"
@@ -17,7 +20,12 @@ struct Residuals {
   const int32_t* cells;  // the cell of each row of the data set
 
   void fill(int64_t begin, int64_t end, int16_t* tile) const {
+    constexpr int64_t ahead = 8;  // rows asked for from memory while those before are clipped
     for (int64_t i = begin; i < end; ++i) {
+      if (i + ahead < end) {
+        const int16_t* code = codes + rows[i + ahead] * d;
+        for (int64_t j = 0; j < d; j += 32) __builtin_prefetch(code + j);
+      }
       const int64_t row = rows[i];
       targets().clip_residual(codes + row * d, centres + cells[row] * d, d, clip,
                               tile + (i - begin) * d);
@@ -25,11 +33,29 @@ struct Residuals {
   }
 };
 
-void add_tile(const int16_t* tile, int64_t m, int64_t d, Moment moment, int64_t* table) {
-  if (moment == Moment::full) {
-    targets().add_outer_products(tile, m, d, table);
-    return;
+// What one thread works in.
+struct Workspace {
+  Workspace(int64_t rows, int64_t d, Moment moment)
+      : tile(new int16_t[static_cast<size_t>(rows * d)]),
+        packed(moment == Moment::full
+                   ? new int32_t[static_cast<size_t>((rows + 1) / 2 * ((d + 31) / 32 * 32))]
+                   : nullptr) {}
+  std::unique_ptr<int16_t[]> tile;
+  std::unique_ptr<int32_t[]> packed;
+};
+
+// Adds the products of one tile by bands of the square, small enough to ask `stopped` in between:
+// at large d the square is much memory, touched here for the first time.
+template <class Stopped>
+void add_products(const Workspace& space, int64_t m, int64_t d, int64_t* table, Stopped&& stopped) {
+  const int64_t band = ((int64_t{1} << 20) / d / 8 + 1) * 8;
+  targets().pack_residuals(space.tile.get(), m, d, space.packed.get());
+  for (int64_t row = 0; row < d && !stopped(); row += band) {
+    targets().add_outer_products(space.packed.get(), m, d, row, std::min(row + band, d), table);
   }
+}
+
+void add_squares(const int16_t* tile, int64_t m, int64_t d, Moment moment, int64_t* table) {
   for (int64_t i = 0; i < m; ++i) {
     int64_t norm_squared = 0;
     for (int64_t j = 0; j < d; ++j) {
@@ -45,14 +71,40 @@ int64_t table_size(Moment moment, int64_t d) {
   return moment == Moment::full ? d * d : moment == Moment::diagonal ? d : 1;
 }
 
-void add_table(const int64_t* table, Moment moment, int64_t d, int64_t* out) {
+// Zeros that take no time here: the system hands them out, page by page, to the thread that first
+// adds to them, between whose chunks a signal is noticed.
+class Table {
+ public:
+  explicit Table(int64_t size)
+      : entries_(static_cast<int64_t*>(std::calloc(static_cast<size_t>(size), sizeof(int64_t)))) {
+    if (!entries_) throw std::bad_alloc();
+  }
+  int64_t* data() const { return entries_.get(); }
+
+ private:
+  struct Free {
+    void operator()(int64_t* entries) const { std::free(entries); }
+  };
+  std::unique_ptr<int64_t, Free> entries_;
+};
+
+void add_tables(const std::vector<Table>& tables, Moment moment, int64_t d, int64_t* out,
+                const Execution& execution) {
   if (moment != Moment::full) {
-    for (int64_t i = 0; i < table_size(moment, d); ++i) out[i] += table[i];
+    for (const Table& table : tables) {
+      for (int64_t i = 0; i < table_size(moment, d); ++i) out[i] += table.data()[i];
+    }
     return;
   }
-  for (int64_t i = 0; i < d; ++i) {
-    for (int64_t j = i; j < d; ++j) *out++ += table[i * d + j];
-  }
+  const int64_t rows_at_a_time = (int64_t{1} << 20) / d + 1;
+  parallel_for(d, rows_at_a_time, execution, [&](int64_t begin, int64_t end, int64_t) {
+    for (const Table& table : tables) {
+      for (int64_t i = begin; i < end; ++i) {
+        int64_t* triangle = out + i * d - i * (i + 1) / 2;  // entry (i, j) is triangle[j]
+        for (int64_t j = i; j < d; ++j) triangle[j] += table.data()[i * d + j];
+      }
+    }
+  });
 }
 
 void moments_of_group(const Residuals& residuals, int64_t n, Moment moment, int64_t* out,
@@ -62,16 +114,29 @@ void moments_of_group(const Residuals& residuals, int64_t n, Moment moment, int6
   const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 30) / (d * d), 32, tile_rows);
   const int64_t size = table_size(moment, d);
   const int64_t threads = threads_with_tables(execution, n, chunk, 8 * size);
-  std::vector<int64_t> tables(static_cast<size_t>(threads * size), 0);
   const Execution shared{threads, execution.stream, execution.interrupted};
-  parallel_for(n, chunk, shared, [&](int64_t begin, int64_t end, int64_t slot) {
-    std::vector<int16_t> tile(static_cast<size_t>((end - begin) * d));
-    residuals.fill(begin, end, tile.data());
-    add_tile(tile.data(), end - begin, d, moment, tables.data() + slot * size);
-  });
+  std::atomic<bool> stop{false};
+  std::vector<Table> tables;
+  std::vector<Workspace> spaces;
   for (int64_t slot = 0; slot < threads; ++slot) {
-    add_table(tables.data() + slot * size, moment, d, out);
+    tables.emplace_back(size);
+    spaces.emplace_back(chunk, d, moment);
   }
+  parallel_for(n, chunk, shared, [&](int64_t begin, int64_t end, int64_t slot) {
+    const auto own = static_cast<size_t>(slot);
+    residuals.fill(begin, end, spaces[own].tile.get());
+    if (moment != Moment::full) {
+      add_squares(spaces[own].tile.get(), end - begin, d, moment, tables[own].data());
+      return;
+    }
+    add_products(spaces[own], end - begin, d, tables[own].data(), [&] {
+      // Only the calling thread may ask.
+      if (slot == 0 && execution.interrupted && execution.interrupted()) stop = true;
+      return stop.load();
+    });
+    if (stop) throw Interrupted();
+  });
+  add_tables(tables, moment, d, out, execution);
 }
 
 // The cell of every row, numbered over all classes; -1 for rows outside all classes.
@@ -80,7 +145,8 @@ std::vector<int32_t> cells_of_rows(const int16_t* codes, int64_t n, int64_t d,
   std::vector<int32_t> cells(static_cast<size_t>(n), -1);
   for (int64_t g = 0; g < partition.classes; ++g) {
     const int64_t start = partition.offsets[g];
-    const ClassCentres centres(codes, d, partition.centres + g * partition.k * d, partition.k);
+    const ClassCentres centres(codes, d, partition.centres + g * partition.k * d, partition.k,
+                               execution);
     parallel_for(
         partition.offsets[g + 1] - start, centres.chunk(), execution,
         [&](int64_t begin, int64_t end, int64_t) {

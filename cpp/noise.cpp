@@ -12,20 +12,41 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "ChaCha20 bytes are read as integers");
 
 constexpr int64_t samples_per_block = 4096;  // part of the contract: it fixes the output
+constexpr int64_t batch_blocks = 64;         // cipher blocks at a time: divides 2^31
+constexpr int64_t batch_words = batch_blocks * 16;
 
-// The keystream of one block of samples as 16-bit digits, in the order of its bytes.
+// Half of the keystream of one block of samples: the words of attempts have the cipher's counters
+// below 2^31, the digits drawn later those from there on.
 //
-// The counter has 32 bits, so there are 2^37 digits; 4096 samples take some 8 * 10^4. Used up, it
-// neither wraps round nor repeats: the whole call fails. Every count of trials and digits in the
-// sampler has a geometric tail; for the number T of digits of one sample, E exp(T / 100) is
-// near 1.25, so by Chernoff's bound a block fails with probability below 2^4096 exp(-2^37 / 100) <
-// 2^-(10^9).
+// A half has 2^35 words; 4096 samples take some 13,000 words, and as many digits or fewer. Used up,
+// it neither wraps round nor repeats: the whole call fails. Attempts and digits of a sample have
+// geometric tails: for the number T of words or digits of one sample, E exp(T / 100) < 2, so by
+// Chernoff's bound a block fails with probability below 2^4097 exp(-2^35 / 100) < 2^-(10^8).
 class Keystream {
  public:
-  Keystream(const uint32_t* key, uint32_t stream, uint64_t block)
-      : key_(key), nonce_{stream, uint32_t(block), uint32_t(block >> 32)} {}
-  Keystream(const Keystream&) = delete;
-  Keystream& operator=(const Keystream&) = delete;
+  Keystream(const uint32_t* key, uint32_t stream, uint64_t block, uint32_t first)
+      : key_(key), nonce_{stream, uint32_t(block), uint32_t(block >> 32)}, counter_(first) {}
+
+  void read(uint32_t (&words)[batch_words]) {
+    if (used_ == int64_t{1} << 31)
+      throw std::runtime_error("noise: a block's keystream is used up");
+    targets().chacha20(key_, uint32_t(counter_ + uint64_t(used_)), nonce_, batch_blocks, words);
+    used_ += batch_blocks;
+  }
+
+ private:
+  const uint32_t* key_;
+  uint32_t nonce_[3];
+  uint64_t counter_;
+  int64_t used_ = 0;
+};
+
+// The second half as 16-bit digits, in the order of its bytes.
+class DigitStream {
+ public:
+  explicit DigitStream(const Keystream& keystream) : keystream_(keystream) {}
+  DigitStream(const DigitStream&) = delete;
+  DigitStream& operator=(const DigitStream&) = delete;
 
   [[gnu::always_inline]] uint16_t next() {
     if (position_ == size) [[unlikely]]
@@ -34,25 +55,47 @@ class Keystream {
   }
 
  private:
-  static constexpr int64_t batch = 64;  // cipher blocks at a time: divides 2^32
-  static constexpr int64_t size = batch * 32;
+  static constexpr int64_t size = 2 * batch_words;
 
   [[gnu::noinline]] void refill() {
-    if (counter_ >> 32) throw std::runtime_error("the keystream of a block of noise is used up");
-    uint32_t words[batch * 16];
-    targets().chacha20(key_, uint32_t(counter_), nonce_, batch, words);
+    uint32_t words[batch_words];
+    keystream_.read(words);
     static_assert(sizeof words == sizeof digits_);
     std::memcpy(digits_, words, sizeof words);
-    counter_ += batch;
     position_ = 0;
   }
 
-  const uint32_t* key_;
-  uint32_t nonce_[3];
-  uint64_t counter_ = 0;
+  Keystream keystream_;
   int64_t position_ = size;
   uint16_t digits_[size];
 };
+
+// The first `count` samples of one block: attempts in the order of their words, those accepted
+// kept.
+void fill_block(const uint32_t* key, uint32_t stream, uint64_t block, double sigma, int64_t* out,
+                int64_t count) {
+  Keystream attempts(key, stream, block, 0);
+  DigitStream digits(Keystream{key, stream, block, uint32_t{1} << 31});
+  RoundedGaussian<DigitStream> sample(sigma, digits);
+  for (const int64_t* const end = out + count; out != end;) {
+    uint32_t words[batch_words];
+    uint8_t verdicts[batch_words];
+    int64_t kept[batch_words];
+    attempts.read(words);
+    targets().judge_attempts(words, batch_words, verdicts);
+    int64_t candidates = 0;
+    for (int64_t i = 0; i < batch_words; ++i) {  // without a branch: two in three are rejected
+      kept[candidates] = i;
+      candidates += verdicts[i] != attempt_rejected;
+    }
+    for (int64_t i = 0; i < candidates && out != end; ++i) {
+      const uint32_t word = words[kept[i]];
+      sample.start(word);
+      if (verdicts[kept[i]] == attempt_open && !sample.settle(word)) continue;
+      *out++ = sample.rounded();
+    }
+  }
+}
 
 }  // namespace
 
@@ -61,9 +104,8 @@ void noise(const uint8_t* key, uint32_t stream, double sigma, int64_t n, int64_t
   uint32_t key_words[8];
   std::memcpy(key_words, key, sizeof key_words);
   parallel_for(n, samples_per_block, execution, [&](int64_t begin, int64_t end, int64_t) {
-    Keystream digits(key_words, stream, uint64_t(begin / samples_per_block));
-    RoundedGaussian<Keystream> sample(sigma, digits);
-    for (int64_t i = begin; i < end; ++i) out[i] = sample();
+    fill_block(key_words, stream, uint64_t(begin / samples_per_block), sigma, out + begin,
+               end - begin);
   });
 }
 

@@ -1,25 +1,29 @@
 // round(sigma * g) for a standard normal g, sampled exactly from uniform random digits.
 //
-// C. F. F. Karney, "Sampling exactly from the normal distribution", ACM Trans. Math. Softw. 42(1),
-// 2016, Algorithm N. Every uniform is an endless sequence of 16-bit digits, drawn when a comparison
-// first asks for them: a comparison is that of real numbers, never of roundings. There is no
-// floating-point arithmetic but frexp and ldexp, which are exact. Digits are as short as 16 bits so
-// that ties between first digits, where most of the care lies, are frequent enough to be tested:
-// one in some 20,000 samples.
+// Rejection (von Neumann 1951): where (x, y) is uniform on an area that holds everything below
+// exp(-x^2 / 2), x >= 0, an x whose y is below it has the density of |g|. The area is the square
+// cornered box 0 <= x < 4, 0 <= y < 1, of which 0.31 lies below the curve, and for the tail a
+// column over each [4 + m, 5 + m), m = 0, 1, ..., of height 127 * 2^(-17 - 7 m):
+//   exp(-(4 + m)^2 / 2) < 127 * 2^(-17 - 7 m), as (4 + m)^2 / 2 * log2(e) > 11.5 + 7 m > 10.02 + 7
+//   m.
+// All columns together are as large as the corner 3 <= x < 4, y >= 1 - 2^-10 of the box, which is
+// above the curve: a point that falls there is moved to column m with the probability of its share,
+// (1 - 2^-7) 2^(-7 m).
 //
-// |g| = k + x with k >= 0 an integer and 0 < x < 1 has a density proportional to
-//   exp(-(k + x)^2 / 2) = exp(-k/2) * exp(-k(k - 1)/2) * exp(-x(2k + x)/2),
-// and the three factors are: the geometric draw of k (up to a constant), then two rejections.
-//
-// Bounds. A block of noise has a keystream of 2^37 digits (noise.cpp). A k that is accepted has
-// passed k(k - 1) trials of at least one digit each, so k < 2^19; while counting, k <= 2^37.
-// Results are modulo 2^64, which is post-processing: for sigma < 2^52 they are off only where
-// |g| >= 2^11 (probability below 2^-3000000).
+// Uniform numbers are endless sequences of 16-bit digits, drawn when they are first asked for: y
+// is compared with the curve as a real number, never as a rounding. A 32-bit word starts an
+// attempt: bits 0 to 15 are the first digit of the fraction of x, 16 and 17 its integer part, 18 to
+// 30 the first 13 bits of y, and 31 the sign. Almost every attempt is decided by that
+// (judge_attempts in noise.inl, a filter that errs on no side); the others ask below_density.hpp,
+// which is exact. Digits are as short so that this, where most of the care lies, is frequent
+// enough to be tested: one in some 500 samples.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <vector>
+
+#include "below_density.hpp"
 
 namespace cloister {
 
@@ -36,49 +40,70 @@ class RoundedGaussian {
     head_ = shift_ >= 53 ? 0 : (53 - shift_ + 15) / 16;
   }
 
+  void start(uint32_t word) {
+    negative_ = word >> 31;
+    k_ = word >> 16 & 3;
+    first_ = uint16_t(word);
+    rest_.clear();
+  }
+
+  // Whether the attempt that started with this word, which left it open, is accepted.
+  bool settle(uint32_t word) {
+    if (k_ == 3 && (word >> 21 & 0x3FF) == 0x3FF) {
+      for (k_ = 4; digits_.next() < 1u << 9;) ++k_;
+      y_.assign(1, digits_.next());
+      return settle(127, 17 + 7 * int(k_ - 4));
+    }
+    y_.assign(1, uint16_t((word >> 18 & 0x1FFF) << 3));
+    const Side side = side_of(1, 0, 8);
+    if (side != Side::open) return side == Side::below;
+    y_[0] = uint16_t(y_[0] | (digits_.next() & 7));
+    return settle(1, 0);
+  }
+
   // round(-y) = -round(y) but for ties, which ask for an x whose digits are all zero from some
   // place on: "ties upwards" holds for both signs, up to a set of probability zero.
-  int64_t operator()() {
-    const uint64_t k = draw_magnitude();
-    const bool negative = digits_.next() & 1;
-    const uint64_t magnitude = round_scaled(k);
-    return int64_t(negative ? 0 - magnitude : magnitude);
+  int64_t rounded() {
+    const uint64_t magnitude = round_scaled();
+    return int64_t(negative_ ? 0 - magnitude : magnitude);
   }
 
  private:
   __extension__ typedef unsigned __int128 uint128;
   __extension__ typedef __int128 int128;
 
-  // A uniform real number: its first digit, and those after it that were asked for so far.
-  struct Uniform {
-    uint16_t first;
-    std::vector<uint16_t> rest;
-  };
+  enum class Side { below, above, open };
 
-  void draw(Uniform& u) {
-    u.first = digits_.next();
-    u.rest.clear();
-  }
-
-  uint16_t digit(Uniform& u, int64_t place) {
-    if (place == 0) return u.first;
+  uint16_t digit(int64_t place) {
+    if (place == 0) return first_;
     const auto i = size_t(place - 1);
-    while (u.rest.size() <= i) u.rest.push_back(digits_.next());
-    return u.rest[i];
+    while (rest_.size() <= i) rest_.push_back(digits_.next());
+    return rest_[i];
   }
 
-  bool less(Uniform& a, Uniform& b) {
-    if (a.first != b.first) [[likely]]
-      return a.first < b.first;
-    return less_after_tie(a, b);
-  }
-
-  [[gnu::noinline]] bool less_after_tie(Uniform& a, Uniform& b) {
-    for (int64_t place = 1;; ++place) {
-      const uint16_t left = digit(a, place);
-      const uint16_t right = digit(b, place);
-      if (left != right) return left < right;
+  // Draws a digit of x, then one of y, until factor * y / 2^bits and the curve part.
+  bool settle(uint32_t factor, int bits) {
+    for (;;) {
+      const Side side = side_of(factor, bits, 1);
+      if (side != Side::open) return side == Side::below;
+      digit(int64_t(rest_.size()) + 1);
+      y_.push_back(digits_.next());
     }
+  }
+
+  // What the digits drawn so far say, `unit` being how many of the last place y leaves open: the
+  // curve falls, so the point is surely below it if the upper right corner of its cell is.
+  Side side_of(uint32_t factor, int bits, uint32_t unit) const {
+    const int places = int(y_.size());
+    FixedPoint x((16 * places + 31) / 32 + 1, uint32_t(k_));
+    FixedPoint y((16 * places + bits + 31) / 32 + 1);
+    x.add_at(first_, 16);
+    for (int i = 0; i < int(rest_.size()); ++i) x.add_at(rest_[size_t(i)], 16 * (i + 2));
+    for (int i = 0; i < places; ++i) y.add_at(factor * y_[size_t(i)], 16 * (i + 1) + bits);
+    if (!is_below_density(y, x)) return Side::above;
+    x.add_at(1, 16 * (int(rest_.size()) + 1));
+    y.add_at(factor * unit, 16 * places + bits);
+    return is_below_density(y, x) ? Side::below : Side::open;
   }
 
   // u < numerator / denominator, 0 < numerator < denominator < 2^53, for the uniform u of the
@@ -94,84 +119,18 @@ class RoundedGaussian {
     }
   }
 
-  template <class Trial>
-  static bool all(uint64_t count, Trial&& trial) {
-    while (count > 0 && trial()) --count;
-    return count == 0;
-  }
-
-  // True with probability exp(-1/2). The run 1/2 > y_1 > y_2 > ... of uniforms has at least n
-  // members with probability 2^-n / n!, so an even number of them with probability
-  // sum_n (-1)^n 2^-n / n! (von Neumann 1951; Karney's Algorithm H). First
-  // digits alone decide, but for ties.
-  bool trial_half() {
-    uint16_t last = digits_.next();
-    if (last >= 1u << 15) return true;
-    for (int parity = 1;; parity ^= 1) {
-      const uint16_t next = digits_.next();
-      if (next > last) return parity == 0;
-      if (next == last) [[unlikely]]
-        return finish_run(parity, last);
-      last = next;
-    }
-  }
-
-  // The run of trial_half from a tie on: y_[parity] is the newest member, if it is one.
-  [[gnu::noinline]] bool finish_run(int parity, uint16_t first) {
-    y_[0] = {first, {}};
-    y_[1] = {first, {}};
-    for (;;) {
-      if (!less(y_[parity], y_[parity ^ 1])) return parity == 0;
-      parity ^= 1;
-      draw(y_[parity]);
-    }
-  }
-
-  // True with probability exp(-x p), p = (2k + x) / (2k + 2): the run x > y_1 > y_2 > ..., each
-  // member allowed with probability p, has at least n members with probability (x p)^n / n!
-  // (Karney's Algorithm B). k + 1 such trials multiply to exp(-x(2k + x) / 2).
-  bool trial_fraction(uint64_t k) {
-    Uniform* last = &x_;
-    for (int parity = 0;; parity ^= 1) {
-      draw(y_[parity]);
-      if (!less(y_[parity], *last) || !trial_slope(k)) return parity == 0;
-      last = &y_[parity];
-    }
-  }
-
-  // True with probability (2k + x) / (2k + 2) = k / (k + 1) + 1 / (k + 1) * 1/2 * x.
-  bool trial_slope(uint64_t k) {
-    const auto next = [&] { return digits_.next(); };
-    if (k > 0 && less_than_ratio(int128(k), int128(k + 1), next)) return true;
-    if (digits_.next() & 1) return false;
-    draw(r_);
-    return less(r_, x_);
-  }
-
-  // Leaves the fraction of the magnitude in x_ and returns its integer part. Half of the attempts
-  // are accepted.
-  uint64_t draw_magnitude() {
-    for (;;) {
-      uint64_t k = 0;
-      while (trial_half()) ++k;
-      // k times k - 1 trials, not k(k - 1), which need not fit 64 bits
-      if (!all(k, [&] { return all(k - 1, [&] { return trial_half(); }); })) continue;
-      draw(x_);
-      if (all(k + 1, [&] { return trial_fraction(k); })) return k;
-    }
-  }
-
-  // floor(sigma (k + x) + 1/2), modulo 2^64. Let `head` be the first h digits of x as an integer, y
-  // the uniform of its other digits and scale = shift + 16 h. Then this is the floor of
+  // floor(sigma (k + x) + 1/2), modulo 2^64, x now the fraction. Let `head` be the first h digits
+  // of x as an integer, y the uniform of its other digits and scale = shift + 16 h. Then this is
+  // the floor of
   //   mantissa k / 2^shift + (mantissa (head + y) + 2^(scale - 1)) / 2^scale.
   // h is the smallest with scale >= 53, so that mantissa y < 2^scale crosses one integer at most:
-  // h <= 4, and scale < 69 unless h = 0. The sum below stays under
-  //   2^69 + 2^(53 + 64) + 2^68 where h > 0, and 2^101 where h = 0 (shift <= 100).
-  uint64_t round_scaled(uint64_t k) {
-    if (shift_ > 100) return 0;  // sigma (k + x) < 2^-48 * 2^19 < 1/2
-    const uint128 product = uint128(mantissa_) * k;
+  // h <= 4, and scale < 69 unless h = 0. With k < 2^11 (beyond it one sample in 2^3000000) the sum
+  // below stays under 2^69 + 2^(53 + 64) + 2^68 where h > 0, and 2^101 where h = 0 (shift <= 100).
+  uint64_t round_scaled() {
+    if (shift_ > 100) return 0;  // sigma (k + x) < 2^-48 * 2^11 < 1/2
+    const uint128 product = uint128(mantissa_) * k_;
     uint64_t head = 0;
-    for (int place = 0; place < head_; ++place) head = head << 16 | digit(x_, place);
+    for (int place = 0; place < head_; ++place) head = head << 16 | digit(place);
 
     const int scale = shift_ + 16 * head_;
     const uint128 one = uint128(1) << scale;
@@ -184,13 +143,17 @@ class RoundedGaussian {
     if (room >= mantissa_) return floor;
     int64_t place = head_;
     return floor +
-           !less_than_ratio(int128(room), int128(mantissa_), [&] { return digit(x_, place++); });
+           !less_than_ratio(int128(room), int128(mantissa_), [&] { return digit(place++); });
   }
 
   Digits& digits_;
   uint64_t mantissa_;
   int shift_, head_;
-  Uniform x_, y_[2], r_;
+  bool negative_ = false;
+  uint64_t k_ = 0;              // the integer part of x
+  uint16_t first_ = 0;          // the first digit of its fraction
+  std::vector<uint16_t> rest_;  // and those after it that were asked for so far
+  std::vector<uint16_t> y_;
 };
 
 }  // namespace cloister

@@ -9,11 +9,11 @@ namespace cloister {
 namespace {
 
 // Large enough that packing the factors of a covariance costs little beside using them, small
-// enough to stay well below 50 ms (the generic target, whose fused multiply-add is a function call,
-// takes up to 0.2 s).
+// enough to stay well below 50 ms. In the generic target a fused multiply-add is a function call.
 int64_t rows_in_chunk(int64_t d, int64_t rank) {
-  constexpr int64_t operations = int64_t{1} << 26;
-  return std::clamp<int64_t>(operations / (d * (rank + 16)), 128, 4096);
+  const bool generic = &targets() == &generic_targets;
+  const int64_t operations = int64_t{1} << (generic ? 22 : 26);
+  return std::clamp<int64_t>(operations / (d * (rank + 16)), generic ? 4 : 64, 4096);
 }
 
 // The rows, those of one covariance together and in order: a counting sort. Blocks of rows that

@@ -53,15 +53,15 @@ inline void fill_normals(const SampleTask& task, const int64_t* rows, int64_t co
   for (int64_t j = column; j < d; ++j) row[j] = vector[j - column];
 }
 
-// products[r][v] = sum over t of normals[t][r] * packed[t][v], in order, from zero.
+// products[r][v] = sum over t < count of normals[t][r] * packed[t][v], in order, from zero.
 template <int64_t width>
 [[gnu::always_inline]] inline void factor_products(const float* normals, const float* packed,
-                                                   int64_t rank,
+                                                   int64_t count,
                                                    simd::Float32 (&products)[sample_block][width]) {
   for (int64_t r = 0; r < sample_block; ++r) {
     for (int64_t v = 0; v < width; ++v) products[r][v] = simd::Float32{};
   }
-  for (int64_t t = 0; t < rank; ++t, normals += sample_block, packed += width * lanes) {
+  for (int64_t t = 0; t < count; ++t, normals += sample_block, packed += width * lanes) {
     simd::Float32 factor[width];
     for (int64_t v = 0; v < width; ++v) factor[v] = load<simd::Float32>(packed + v * lanes);
 #pragma GCC unroll 8
@@ -75,15 +75,32 @@ template <int64_t width>
   }
 }
 
-// packed[t] = the `width` vectors of columns from `first` on of factors (rank, d).
+struct Range {
+  int64_t begin, end;
+};
+
+// packed[t - begin] = the `width` vectors of columns from `first` on of factors (rank, d), for the
+// range of t outside of which all of them are zero: half of a Cholesky factor. To leave out zeros
+// changes no bit: before the range they add to a sum of +0, after it to one that is not zero or
+// whose sign finish_rows and multiply_columns drop.
 template <int64_t width>
-inline void pack_factors(const float* factors, int64_t rank, int64_t d, int64_t first,
-                         float* packed) {
+inline Range pack_factors(const float* factors, int64_t rank, int64_t d, int64_t first,
+                          float* packed) {
+  Range used{0, 0};
   for (int64_t t = 0; t < rank; ++t) {
-    for (int64_t v = 0; v < width; ++v, packed += lanes) {
-      store(packed, load_columns(factors + t * d, first + v * lanes, d));
+    simd::Int32 magnitudes{};
+    for (int64_t v = 0; v < width; ++v) {
+      const simd::Float32 factor = load_columns(factors + t * d, first + v * lanes, d);
+      store(packed + (t - used.begin) * width * lanes + v * lanes, factor);
+      magnitudes |= (simd::Int32)factor << 1;
     }
+    int32_t words[lanes], any = 0;
+    store(words, magnitudes);
+    for (int64_t lane = 0; lane < lanes; ++lane) any |= words[lane];
+    if (any != 0) used.end = t + 1;
+    if (used.end == 0) used.begin = t + 1;
   }
+  return used.end == 0 ? Range{0, 0} : used;
 }
 
 // The `width` vectors of columns from `first` on of normals * factors, to which finish_rows adds if
@@ -93,16 +110,17 @@ inline void multiply_columns(const SampleTask& task, const int64_t* rows, int64_
                              const float* normals, const float* factors, int64_t first,
                              float* packed, float* out) {
   const int64_t rank = task.mixture.rank, d = task.d;
-  pack_factors<width>(factors, rank, d, first, packed);
+  const Range used = pack_factors<width>(factors, rank, d, first, packed);
   for (int64_t i = 0; i < count; i += sample_block) {
     simd::Float32 products[sample_block][width];
-    factor_products<width>(normals + i * round_up(rank, 4), packed, rank, products);
+    factor_products<width>(normals + i * round_up(rank, 4) + used.begin * sample_block, packed,
+                           used.end - used.begin, products);
     for (int64_t r = 0; r < sample_block && i + r < count; ++r) {
       const float* mean = task.mixture.means + task.components[rows[i + r]] * d;
       for (int64_t v = 0; v < width; ++v) {
         const int64_t column = first + v * lanes;
         simd::Float32 value = products[r][v];
-        if (!task.mixture.scales) value = load_columns(mean, column, d) + value;
+        if (!task.mixture.scales) value = load_columns(mean, column, d) + (value + 0.0f);
         store_columns(out + rows[i + r] * d, column, d, value);
       }
     }
@@ -131,7 +149,7 @@ inline void finish_rows(const SampleTask& task, const int64_t* rows, int64_t cou
       const simd::Float32 product = rank > 0 ? load_columns(row, j, d) : simd::Float32{};
       const simd::Float32 deviation =
           simd::multiply_add(load_columns(z, j, d), load_columns(scales, j, d), product);
-      store_columns(row, j, d, load_columns(mean, j, d) + deviation);
+      store_columns(row, j, d, load_columns(mean, j, d) + (deviation + 0.0f));
     }
   }
 }

@@ -38,7 +38,7 @@ void tally(const int16_t* codes, int64_t, int64_t d, Partition partition, Clip c
            int64_t* counts, int64_t* sums, int32_t* labels, Execution execution) {
   for (int64_t g = 0; g < partition.classes; ++g) {
     const int64_t first = g * partition.k;
-    const ClassCentres centres(codes, d, partition.centres + first * d, partition.k);
+    const ClassCentres centres(codes, d, partition.centres + first * d, partition.k, execution);
     tally_class(centres, partition.offsets[g], partition.offsets[g + 1], clip, counts + first,
                 sums + first * d, labels, execution);
   }

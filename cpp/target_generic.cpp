@@ -17,6 +17,7 @@ namespace simd {
 
 typedef int32_t Int32 __attribute__((vector_size(16)));
 typedef float Float32 __attribute__((vector_size(16)));
+typedef double Float64 __attribute__((vector_size(16)));
 constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators fit the registers
 
 // accumulator + a.low * b.low + a.high * b.high, of the two int16 halves of each lane
@@ -27,6 +28,44 @@ constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators
   const Int32 low = ((a << 16) >> 16) * ((b << 16) >> 16);
   return accumulator + low + (a >> 16) * (b >> 16);
 #endif
+}
+
+[[gnu::always_inline]] inline Float64 widen_difference(const int16_t* a, const int16_t* b) {
+  return Float64{double(a[0] - b[0]), double(a[1] - b[1])};
+}
+
+[[gnu::always_inline]] inline Float64 widen(const float* source) {
+  return Float64{source[0], source[1]};
+}
+
+// The low 16 bits of each lane.
+[[gnu::always_inline]] inline void store_low_words(int16_t* target, const Float64 (&from)[8]) {
+  uint64_t bits[16];
+  std::memcpy(bits, from, sizeof bits);
+  for (int i = 0; i < 16; ++i) target[i] = int16_t(bits[i]);
+}
+
+[[gnu::always_inline]] inline float from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// IEEE binary16, by rebiasing the exponent; subnormals are normalised by a subtraction.
+[[gnu::always_inline]] inline float from_half(uint16_t half) {
+  const uint32_t magnitude = uint32_t(half & 0x7fffu) << 13;
+  const uint32_t exponent = magnitude & 0x0f800000u;
+  const float normal = from_bits(magnitude + (112u << 23));
+  const float special = from_bits(magnitude + (224u << 23));  // infinity, NaN
+  const float subnormal = from_bits(magnitude + (113u << 23)) - from_bits(113u << 23);
+  const float absolute = exponent == 0x0f800000u ? special : exponent == 0 ? subnormal : normal;
+  return (half & 0x8000u) ? -absolute : absolute;
+}
+
+[[gnu::always_inline]] inline Float32 load_halves(const uint16_t* source) {
+  Float32 result;
+  for (int lane = 0; lane < 4; ++lane) result[lane] = from_half(source[lane]);
+  return result;
 }
 
 [[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {

@@ -70,6 +70,8 @@ struct ClusterSums {
 
 constexpr double rounding_magic = 6755399441055744.0;  // 1.5 * 2^52
 
+enum AttemptVerdict : uint8_t { attempt_rejected = 0, attempt_accepted = 1, attempt_open = 2 };
+
 struct SampleTask {
   uint64_t seed;
   int64_t first_row;
@@ -92,8 +94,13 @@ struct Targets {
   // residual = Clip(code - centre), int16, length d.
   void (*clip_residual)(const int16_t* code, const int16_t* centre, int64_t d, Clip clip,
                         int16_t* residual);
-  // square (d, d) int64 += upper triangle of residuals^T residuals; m <= 510 rows of norm <= 2^11.
-  void (*add_outer_products)(const int16_t* residuals, int64_t m, int64_t d, int64_t* square);
+  // The layout of m residuals (m, d) for add_outer_products. packed: ceil(m / 2) * (d rounded up to
+  // a multiple of 32).
+  void (*pack_residuals)(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed);
+  // Rows begin..end, begin a multiple of 8, of square (d, d) int64 += upper triangle of residuals^T
+  // residuals; m <= 510 rows of norm <= 2^11.
+  void (*add_outer_products)(const int32_t* packed, int64_t m, int64_t d, int64_t begin,
+                             int64_t end, int64_t* square);
   void (*bin_rows)(const int16_t* codes, int64_t begin, int64_t end, int64_t d, const Grid& grid,
                    int64_t* counts);
   bool prefers_int8;  // the screen of nearest by int8 products is faster than by float32
@@ -121,6 +128,8 @@ struct Targets {
   // `blocks` consecutive 64-byte blocks from `counter` on.
   void (*chacha20)(const uint32_t* key, uint32_t counter, const uint32_t* nonce, int64_t blocks,
                    uint32_t* out);
+  // What the words that start attempts decide (rounded_gaussian.hpp); 0 < count, a multiple of 16.
+  void (*judge_attempts)(const uint32_t* words, int64_t count, uint8_t* verdicts);
   // Writes the rows rows[0] .. rows[count - 1] of out; all have the covariance at hand.
   void (*sample_rows)(const SampleTask& task, const int64_t* rows, int64_t count, float* out);
 };

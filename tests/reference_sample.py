@@ -125,4 +125,4 @@ def sample_mixture(seed, first_row, mixture, components):
         deviation = fused_multiply_add(z[:, t, None], factors[covariance, t], deviation)
     if scales is not None:
         deviation = fused_multiply_add(z[:, rank:], scales[covariance], deviation)
-    return means[components] + deviation
+    return means[components] + (deviation + f32(0))  # -0 counts as +0

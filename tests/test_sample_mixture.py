@@ -117,6 +117,29 @@ def test_equals_twin_bit_for_bit(target, d, rank, scales):
         assert digest(got) == digest(expected)
 
 
+@pytest.mark.parametrize("scales", [True, False])
+@pytest.mark.parametrize("shape", ["upper", "lower", "band", "zero"])
+@pytest.mark.parametrize(("d", "rank"), [(50, 50), (65, 20), (17, 40)])
+def test_factors_that_are_zero_equal_twin(target, d, rank, shape, scales):
+    """What the kernel leaves out; products that underflow to -0, and means of -0, included."""
+    means, factors, scale, covariance_of = random_mixture(d, rank, scales=scales)
+    kept = {
+        "upper": np.triu(np.ones((rank, d))),
+        "lower": np.tril(np.ones((rank, d))),
+        "band": np.abs(np.arange(rank)[:, None] - np.arange(d)) < 3,
+        "zero": np.zeros((rank, d)),
+    }[shape]
+    factors = np.where(kept == 1, factors, np.float32(-0.0)).astype(np.float32)
+    factors[1] *= np.float32(1e-45)  # |z| < 1/2 gives a product that rounds to zero
+    means[0] = -0.0
+    if scale is not None:
+        scale[0] = 0
+    mixture = (means, factors, scale, covariance_of)
+    components = random_components(70)
+    expected = reference.sample_mixture(SEED, 3, mixture, components)
+    assert digest(sample(mixture, components, first_row=3)) == digest(expected)
+
+
 @pytest.mark.parametrize(
     ("seed", "first_row"), [(0, 0), (2**64 - 1, 0), (2**32, 2**32), (1, 2**62)]
 )

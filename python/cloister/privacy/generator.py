@@ -49,8 +49,10 @@ def rounded_gaussian(sigma: float, size: int, *, key: bytes, stream: int = 0) ->
 
     References
     ----------
-    C. F. F. Karney, "Sampling exactly from the normal distribution", ACM Trans. Math. Softw.
-    42(1), 2016, Algorithm N. Keystream: ChaCha20, RFC 8439.
+    J. von Neumann, "Various techniques used in connection with random digits", National Bureau of
+    Standards, Applied Mathematics Series 12, 1951 (rejection; digits drawn lazily as in Karney,
+    "Sampling exactly from the normal distribution", ACM Trans. Math. Softw. 42(1), 2016).
+    Keystream: ChaCha20, RFC 8439.
     """
     if not 0 <= sigma < 2.0**52:
         raise InvalidInput(
