@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cloister import _backend
 from cloister.shrinkage import project_to_ball
-from cloister.sources import Source, finite_float64, finite_rows
+from cloister.sources import Source, finite_float64, finite_rows, rows_a_chunk
 
 # Rows farther out, in units of the clip norm, are shortened before float32 looks for the nearest
 # centre: it could not tell the centres apart from there, nor hold the squares.
@@ -27,7 +27,8 @@ def labelled_chunks(
     """
     centres = cluster_centers.astype(np.float32)
     shift = centres.mean(axis=0)
-    for first, rows in source.chunks():
+    # So many rows for every dtype and source: sums of a score then add up in the same order.
+    for first, rows in source.chunks(rows_a_chunk(source.d)):
         labels = np.full(len(rows), -1, dtype=np.int32)
         kept = finite_rows(rows) if on_invalid == "drop" else np.ones(len(rows), dtype=bool)
         values = finite_float64(rows[kept], first)

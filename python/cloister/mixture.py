@@ -29,6 +29,7 @@ from cloister.sources import (
     find_labels,
     finite_float64,
     public_classes,
+    rows_a_chunk,
     with_features,
 )
 
@@ -290,5 +291,6 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
     def _log_densities(self, X: Any) -> Iterator[NDArray[np.float64]]:
         """Yield, chunk by chunk, the log of weight times density of rows by components."""
         source, numbers = self._checked(X), self._numbers()
-        for first, rows in source.chunks():
+        # So many rows for every dtype and source: a matrix product's bits depend on them.
+        for first, rows in source.chunks(rows_a_chunk(source.d)):
             yield numbers.log_densities(finite_float64(rows, first))

@@ -4,7 +4,7 @@ from cloister.sources.arrays import ArraySource, array_source, finite_float64, f
 from cloister.sources.label_files import LabelColumn, find_labels
 from cloister.sources.labels import ClassLabels, class_list, encode_labels, public_classes
 from cloister.sources.opening import as_source, is_resident, with_features
-from cloister.sources.protocol import Source, require_rereadable
+from cloister.sources.protocol import Source, require_rereadable, rows_a_chunk
 
 __all__ = [
     "ArraySource",
@@ -21,5 +21,6 @@ __all__ = [
     "is_resident",
     "public_classes",
     "require_rereadable",
+    "rows_a_chunk",
     "with_features",
 ]

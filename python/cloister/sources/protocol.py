@@ -38,8 +38,8 @@ class Source(Protocol):
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (index of first row, rows) in order; rows are in a dtype of the kernels.
 
-        A chunk may lie in a buffer that the next one reuses. `rows` is the number of rows of a
-        chunk; by default as many as fit `CHUNK_BYTES`.
+        A chunk may lie in a buffer that the next one reuses. Each has as many `rows` as asked for,
+        but for the last; by default about as many as fit `CHUNK_BYTES`.
         """
         ...
 
@@ -171,13 +171,13 @@ def gathered(
     buffer: NDArray[Any] | None = None
     for batch in batches:
         size = rows or rows_a_chunk(d, batch.dtype.itemsize)
+        if buffer is not None and filled == 0 and buffer.dtype != batch.dtype:
+            buffer = None
+        if buffer is not None and buffer.dtype != batch.dtype:
+            # float64 holds every number of the kernels' dtypes.
+            buffer, batch = buffer.astype(np.float64), batch.astype(np.float64)  # noqa: PLW2901
         start = 0
         while start < len(batch):
-            if buffer is not None and (buffer.dtype != batch.dtype or filled == len(buffer)):
-                if filled:
-                    yield first, buffer[:filled]
-                first, filled = first + filled, 0
-                buffer = buffer if buffer.dtype == batch.dtype else None
             if filled == 0 and len(batch) - start >= size:  # whole chunks are not copied
                 yield first, batch[start : start + size]
                 first, start = first + size, start + size
@@ -187,6 +187,9 @@ def gathered(
             taken = batch[start : start + len(buffer) - filled]
             buffer[filled : filled + len(taken)] = taken
             filled, start = filled + len(taken), start + len(taken)
+            if filled == len(buffer):
+                yield first, buffer
+                first, filled = first + filled, 0
     if buffer is not None and filled:
         yield first, buffer[:filled]
 
