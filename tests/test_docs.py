@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow.parquet import write_table
 from sklearn.datasets import load_digits
+
+from source_files import table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -33,6 +36,10 @@ def folder(tmp_path_factory):
     X, y = load_digits(return_X_y=True)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     np.savez(folder / "data.npz", x=X, y=y, x_test=X[-300:], y_test=y[-300:])
+    (folder / "emb").mkdir()
+    for part in range(3):
+        rows, labels = X[part::3], y[part::3]
+        write_table(table(rows, labels), folder / "emb" / f"{part}.parquet")
     return folder
 
 
@@ -109,6 +116,17 @@ def test_kmeans_benchmark_runs_on_small_data(folder):
     script = ROOT / "benchmarks" / "bench_kmeans.py"
     out = run([sys.executable, str(script), "--shape", "2000", "16", "5", "--repeats", "1"], folder)
     assert "ratio" in out
+
+
+def test_memory_benchmark_runs_on_small_data(folder):
+    script = ROOT / "benchmarks" / "bench_memory.py"
+    sources = ["memmap", "npy", "parquet", "batches"]
+    fits = ["mixture", "dp_kmeans", "kmeans"]
+    out = run(
+        [sys.executable, str(script), "--rows", "3000", "--source", *sources, "--fit", *fits],
+        folder,
+    )
+    assert out.count("\n") == 2 + len(sources) * len(fits) * 2
 
 
 def test_short_ledger_crash_command_runs(folder):

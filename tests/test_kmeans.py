@@ -166,7 +166,7 @@ def test_fit_and_predict_agree(gaussian, max_iter, metric):
 @pytest.mark.parametrize(
     "convert",
     [
-        lambda X: np.asfortranarray(X),
+        np.asfortranarray,
         lambda X: np.repeat(X, 2, axis=0)[::2],
         lambda X: np.hstack([X, X])[:, : X.shape[1]],
         lambda X: X.astype(np.float64),

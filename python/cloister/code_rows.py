@@ -140,17 +140,21 @@ class CodeRows:
             else:
                 _count(codes, on_grid, parts["labels"], sums, counts)
 
-    def mean_distance(self, centres: Array) -> float:
-        """Return the mean squared distance of a point to its centre."""
-        total, near = 0.0, (centres / self._step).astype(np.float32)
+    def measured(self, centres: Array) -> Iterator[tuple[slice, Array]]:
+        """Yield (which rows, their squared distances to all centres), few rows at a time."""
+        near = (centres / self._step).astype(np.float32)
         rows = max(1, _NUMBERS // self.d)
-        for _, codes in self._blocks():
+        for start, codes in self._blocks():
             for first in range(0, len(codes), rows):
                 part = codes[first : first + rows]
-                distances = np.empty(len(part))
-                self._measure(part, near, None, None, None, distances=distances)
-                total += float(distances.sum())
-        return total / self._n
+                distances = np.empty((len(part), len(centres)), np.float32)
+                self._measure(part, near, distances, None, None)
+                yield slice(start + first, start + first + len(part)), distances
+
+    def mean_distance(self, centres: Array) -> float:
+        """Return the mean squared distance of a point to its centre."""
+        parts = self.measured(centres)
+        return sum(float(all_.min(axis=1).sum(dtype=np.float64)) for _, all_ in parts) / self._n
 
     def _measure(
         self,

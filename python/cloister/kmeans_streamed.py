@@ -9,10 +9,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from cloister.centred_rows import Array, CentredRows
 from cloister.code_rows import CodeRows, finite_blocks
+from cloister.code_seeding import plus_plus_codes
 from cloister.errors import InvalidInput
 from cloister.lloyd import lloyd
 from cloister.parameters import check_features, feature_attributes, set_features
-from cloister.sources import Source, as_source, is_resident, require_rereadable, with_features
+from cloister.sources import (
+    Source,
+    as_source,
+    host_array,
+    is_resident,
+    require_rereadable,
+    with_features,
+)
 
 
 def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
@@ -26,7 +34,7 @@ def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
         As `as_source`; and without `cache`, if the rows can be read only once.
     """
     if is_resident(X):
-        return X, None
+        return host_array(X), None
     source = as_source(X)
     if not cache:
         require_rereadable(source, "leave cache=True")
@@ -63,9 +71,13 @@ def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
     random_state = check_random_state(model.random_state)
     best = np.inf
     for _ in range(n_init):
+        if isinstance(model.init, str) and model.init == "k-means++":
+            start = plus_plus_codes(rows, model.n_clusters, random_state)
+        else:
+            start = model._initial_centres(rows, random_state)
         result = lloyd(
             rows,  # type: ignore[arg-type]
-            model._initial_centres(rows, random_state),
+            start,
             max_iter=model.max_iter,
             tolerance=model.tol * rows.variance,
             on_sphere=on_sphere,
@@ -99,7 +111,7 @@ def _centred(model: Any, X: Any) -> Iterator[CentredRows]:
     """Yield rows with the features of the fit: an array as a whole, others in blocks."""
     check_is_fitted(model)
     if is_resident(X):
-        yield model._fitted_rows(X)
+        yield model._fitted_rows(host_array(X))
         return
     source = as_source(X)
     check_features(model, with_features(X, source))

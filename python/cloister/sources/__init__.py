@@ -3,7 +3,7 @@
 from cloister.sources.arrays import ArraySource, array_source, finite_float64, finite_rows
 from cloister.sources.label_files import LabelColumn, find_labels
 from cloister.sources.labels import ClassLabels, class_list, encode_labels, public_classes
-from cloister.sources.opening import as_source, is_resident, with_features
+from cloister.sources.opening import as_source, host_array, is_resident, with_features
 from cloister.sources.protocol import Source, require_rereadable, rows_a_chunk
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "find_labels",
     "finite_float64",
     "finite_rows",
+    "host_array",
     "is_resident",
     "public_classes",
     "require_rereadable",

@@ -127,12 +127,12 @@ def list_rows(array: Any, d: int, first: int, name: str) -> NDArray[Any]:
         if len(ragged):
             raise InvalidInput(
                 f"{name}: row {first + ragged[0]} is a list of {lengths[ragged[0]]} numbers, but "
-                f"the first row has {d}; all rows must have one length"
+                f"a row has {d}; all rows must have one length"
             )
     elif fixed_width(array.type) != d:
         raise InvalidInput(
-            f"{name}: row {first} is a list of {fixed_width(array.type)} numbers, but the first "
-            f"row has {d}; all rows must have one length"
+            f"{name}: row {first} is a list of {fixed_width(array.type)} numbers, but a row has "
+            f"{d}; all rows must have one length"
         )
     values = array.flatten()
     if values.null_count:

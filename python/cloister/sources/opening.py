@@ -73,6 +73,21 @@ def is_resident(rows: Any) -> bool:
     return mapped_file(rows) is None
 
 
+def host_array(rows: Any) -> Any:
+    """Return a tensor of another library as numpy sees it, and anything else as it is.
+
+    Raises
+    ------
+    InvalidInput, InvalidType
+        As `as_source`.
+    """
+    if isinstance(rows, np.ndarray) or not hasattr(rows, "__dlpack__"):
+        return rows
+    source = array_source(rows)
+    (_, array), *_ = source.chunks(source.n)
+    return array
+
+
 def with_features(rows: Any, source: Source) -> Any:
     """Return what scikit-learn can look at for the number and names of the features.
 
