@@ -234,7 +234,7 @@ def test_iterators_where_rows_are_read_twice(tmp_path):
 
 
 LABEL_NAMES = [
-    ("rows.parquet", "lable", r"y='lable' is neither a file .* \['id', 'label'\]", "name one"),
+    ("rows.parquet", "lbl", r"y='lbl' is neither a file .* \['id', 'label'\]", "name one"),
     ("rows.npy", "label", "y='label' names labels, but X has 0 columns", "in a list"),
     ("rows.npy", "{}/none.npy", "y: there is no file", "spelling"),
     ("rows.npy", "{}/rows.parquet", r"has 2 column of labels\(s\), \['id', 'label'\]", ":KEY"),

@@ -71,7 +71,7 @@ def test_test_rows_may_lie_in_any_file(folder):
     [
         ("fit {many/*.txt} --out {never}", "ROWS: 0 files match '.*txt'"),
         ("fit {rows.parquet:label} --out {never}", "ROWS: column 'label' holds int64"),
-        ("fit {rows.parquet} --labels lable --out {never}", "--labels='lable' is neither"),
+        ("fit {rows.parquet} --labels lbl --out {never}", "--labels='lbl' is neither"),
         ("fit {rows.parquet} --labels {no.parquet:y} --out {never}", "--labels: there is no file"),
         ("fit {many/*.parquet} --out {many/000.parquet}", "ROWS and --out name the same file"),
     ],

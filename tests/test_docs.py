@@ -120,13 +120,8 @@ def test_kmeans_benchmark_runs_on_small_data(folder):
 
 def test_memory_benchmark_runs_on_small_data(folder):
     script = ROOT / "benchmarks" / "bench_memory.py"
-    sources = ["memmap", "npy", "parquet", "batches"]
-    fits = ["mixture", "dp_kmeans", "kmeans"]
-    out = run(
-        [sys.executable, str(script), "--rows", "3000", "--source", *sources, "--fit", *fits],
-        folder,
-    )
-    assert out.count("\n") == 2 + len(sources) * len(fits) * 2
+    options = ["--rows", "3000", "--source", "batches", "--fit", "kmeans"]
+    assert "batches   kmeans     False" in run([sys.executable, str(script), *options], folder)
 
 
 def test_short_ledger_crash_command_runs(folder):
