@@ -33,7 +33,8 @@ def as_source(rows: Any, name: str = "X") -> Source:
           is more than one candidate.
         - A pyarrow Table, RecordBatch, array, Dataset or RecordBatchReader with one column of
           lists.
-        - An iterable of batches, each an array-like of shape (any, d).
+        - An iterable of batches, each an array-like of shape (any, d). The first one is taken at
+          once, before any budget is asked: it tells d.
         - A list of files, of 2D arrays or of pyarrow objects.
     name : str
         The argument's name in messages.

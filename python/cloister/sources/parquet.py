@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput
-from cloister.sources.arrow import ArrowColumn
+from cloister.sources.arrow import BATCH_NUMBERS, ArrowColumn
 from cloister.sources.arrow_columns import (
     chosen_column,
     fixed_width,
@@ -18,9 +18,6 @@ from cloister.sources.arrow_columns import (
 )
 from cloister.sources.file_names import PARQUET_SUFFIXES, FileSpec
 from cloister.sources.protocol import FileState, TableSource, check_row_shape
-
-BATCH_NUMBERS = 2**20
-"""Numbers decoded at a time: beside them lie 2 bytes of level each, and the pages they came in."""
 
 _BUFFER = 2**20  # bytes; without it a column of a whole row group would be read at once
 _LABELS = 2**16  # labels decoded at a time

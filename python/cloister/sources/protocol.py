@@ -62,20 +62,6 @@ def rows_a_chunk(d: int, itemsize: int = 4) -> int:
     return max(1, CHUNK_BYTES // max(1, itemsize * d))
 
 
-def known_rows(source: Source, way_out: str) -> int:
-    """Return the number of rows, counting them if the source can be read again.
-
-    Raises
-    ------
-    InvalidInput
-        If only reading the rows could tell, and they can be read only once.
-    """
-    if source.n is not None:
-        return source.n
-    require_rereadable(source, way_out)
-    return sum(len(rows) for _, rows in source.chunks())
-
-
 def require_rereadable(source: Source, way_out: str) -> None:
     """Refuse rows that can be read only once.
 
