@@ -64,19 +64,25 @@ def encode_labels(y: Any, n: int | None, classes: Any = None) -> ClassLabels:
         return ClassLabels(listed, None, from_data=False)
     if not isinstance(y, LabelColumn):
         y = _label_array(y)
-    found = sum(len(part) for part in _parts(y))
-    if n is not None and found != n:
-        raise InvalidInput(f"y has {found} labels, but X has {n} rows; they must agree")
+        _check_length(len(y), n)
     if classes is None:
         listed = np.unique(np.concatenate([np.unique(part) for part in _parts(y)]))
     else:
         listed = class_list(classes)
-    return ClassLabels(listed, _index(y, found, listed), from_data=classes is None)
+    index = _index(y, listed)
+    _check_length(len(index), n)
+    return ClassLabels(listed, index, from_data=classes is None)
 
 
-def _index(y: Any, n: int, listed: NDArray[Any]) -> NDArray[Any]:
-    """Return the place of each label in the list."""
-    index = np.empty(n, np.min_scalar_type(len(listed) - 1))
+def _check_length(found: int, n: int | None) -> None:
+    if n is not None and found != n:
+        raise InvalidInput(f"y has {found} labels, but X has {n} rows; they must agree")
+
+
+def _index(y: Any, listed: NDArray[Any]) -> NDArray[Any]:
+    """Return the place of each label in the list; labels are read once."""
+    dtype = np.min_scalar_type(len(listed) - 1)
+    index = [np.empty(0, dtype)]
     order = np.argsort(listed)
     first, unknown, example = 0, 0, (0, None)
     for labels in _parts(y):
@@ -91,14 +97,14 @@ def _index(y: Any, n: int, listed: NDArray[Any]) -> NDArray[Any]:
         if len(outside) and not unknown:
             example = (first + int(outside[0]), labels[outside[0]])
         unknown += len(outside)
-        index[first : first + len(labels)] = here
+        index.append(here.astype(dtype))
         first += len(labels)
     if unknown:
         raise InvalidInput(
             f"y has {unknown} label(s) outside classes, the first is {example[1]!r} in row "
             f"{example[0]}; add it to classes={listed.tolist()} or leave these rows out"
         )
-    return index
+    return np.concatenate(index)
 
 
 def _parts(y: Any) -> Iterator[NDArray[Any]]:
