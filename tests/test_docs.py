@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow.parquet import write_table
 from sklearn.datasets import load_digits
+
+from source_files import table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -39,6 +42,10 @@ def folder(tmp_path_factory):
     X, y = load_digits(return_X_y=True)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     np.savez(folder / "data.npz", x=X, y=y, x_test=X[-300:], y_test=y[-300:])
+    (folder / "emb").mkdir()
+    for part in range(3):
+        rows, labels = X[part::3], y[part::3]
+        write_table(table(rows, labels), folder / "emb" / f"{part}.parquet")
     return folder
 
 
@@ -109,6 +116,12 @@ def test_main_job_benchmark_runs_on_small_data(folder):
     )  # fmt: skip
     assert "non-private LDA" in out
     assert (folder / "report.json").exists()
+
+
+def test_memory_benchmark_runs_on_small_data(folder):
+    script = ROOT / "benchmarks" / "bench_memory.py"
+    options = ["--rows", "3000", "--source", "batches", "--fit", "kmeans"]
+    assert "batches   kmeans     False" in run([sys.executable, str(script), *options], folder)
 
 
 def test_short_ledger_crash_command_runs(folder):

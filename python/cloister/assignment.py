@@ -21,6 +21,7 @@ class Assignment:
 
     Attributes
     ----------
+    rows : CentredRows
     labels : int32 array of shape (n,)
         Nearest centre of each row.
     sums : int64 array of shape (k, d)
@@ -32,7 +33,7 @@ class Assignment:
     """
 
     def __init__(self, rows: CentredRows, n_clusters: int) -> None:
-        self._rows = rows
+        self.rows = rows
         self.labels = np.zeros(len(rows), np.int32)
         self.sums = np.zeros((n_clusters, rows.values.shape[1]), np.int64)
         self.counts = np.zeros(n_clusters, np.int64)
@@ -49,7 +50,7 @@ class Assignment:
         recollection = None
         if self._history is not None:
             recollection = self._history.next_call(self._centres, centres)
-        changes = self._rows.nearest(
+        changes = self.rows.nearest(
             centres,
             labels=self.labels,
             distances=distances,

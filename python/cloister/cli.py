@@ -62,7 +62,9 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Declare the options of `fit` that become a `FitOptions`."""
     options = [
         click.argument("rows", metavar="ROWS"),
-        click.option("--labels", metavar="FILE[:KEY]", help="Classes of the rows."),
+        click.option(
+            "--labels", metavar="FILE[:KEY]|COLUMN", help="Classes of the rows: a file or a column."
+        ),
         click.option("--out", required=True, metavar="MODEL", help="Model file to write."),
         click.option(
             "--model",
@@ -91,6 +93,12 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
             default="error",
             show_default=True,
             help="Rows with NaN or infinity.",
+        ),
+        click.option(
+            "--cache/--no-cache",
+            default=True,
+            show_default=True,
+            help="Keep 2 bytes a number in memory, or read the files for each question.",
         ),
         click.option("--normalize", is_flag=True, help="Scale each row to norm 1 first."),
         click.option("--budget", metavar="LEDGER", help="Pay from this file's budget."),
@@ -130,9 +138,11 @@ def fit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Fit a private model to ROWS: a .npy file, or FILE.npz:KEY.
+    """Fit a private model to ROWS: a file, FILE:KEY, or a quoted pattern such as 'emb/*.parquet'.
 
-    ROWS hold one embedding a row, of norm at most --clip-norm (longer ones are shortened).
+    Files are .npy, .npz, .safetensors, .parquet or .arrow; KEY names an array or a column where
+    there are several. They are read in chunks and may be larger than memory. ROWS hold one
+    embedding a row, of norm at most --clip-norm (longer ones are shortened).
 
     A mixture may go the whole road at once: --synthetic draws from it and --probe trains on the
     draws, which costs no privacy; --test measures on real rows, for their owner only.

@@ -1,9 +1,7 @@
-"""Arrays in and out of the command line: .npy and .npz, never pickles."""
+"""Arrays in and out of the command line: files of `cloister.sources`, never pickles."""
 
 import os
-import tokenize
-import zipfile
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,56 +10,39 @@ from numpy.typing import NDArray
 
 from cloister.atomic_file import check_destination, replacing
 from cloister.errors import InvalidInput
-from cloister.sources import as_source
+from cloister.sources import Source, array_source, as_source, find_labels
+from cloister.sources.file_names import file_specs, split_key
+from cloister.sources.files import DEFAULT_LABELS, DEFAULT_ROWS
+from cloister.sources.flat_files import DAMAGE
 
-DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    SyntaxError,
-    NotImplementedError,
-    RuntimeError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 CHUNK_ROWS = 65_536
 
 
-def split_key(spec: str) -> tuple[str, str | None]:
-    """Split `file.npz:key` into file and key; the key is None if there is none."""
-    path, colon, key = spec.rpartition(":")
-    if colon and path.lower().endswith((".npz", ".npy")) and not os.path.exists(spec):
-        return path, key
-    return spec, None
-
-
 def check_array_file(argument: str, spec: str) -> None:
-    """Check name and existence of an array file, without opening it.
+    """Check name and existence of array files, without opening one.
 
     Raises
     ------
     InvalidInput
-        If it is missing, a directory, or neither .npy nor .npz.
+        If there is none, or one is a directory or of a format that is not read.
     """
-    path, key = split_key(spec)
-    if not os.path.exists(path):
-        raise InvalidInput(f"{argument}: there is no file {path!r}; check its spelling")
-    if not os.path.isfile(path):
-        raise InvalidInput(f"{argument}: {path!r} is no regular file; name a .npy or .npz file")
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".npy", ".npz"):
-        raise InvalidInput(
-            f"{argument}: {path!r} ends in {suffix!r}, but .npy or .npz is needed; convert it with "
-            "numpy.save"
-        )
-    if key is not None and suffix == ".npy":
-        raise InvalidInput(f"{argument}: {path!r} holds one array; leave out ':{key}'")
+    file_specs(spec, argument)
+
+
+def check_labels(argument: str, spec: str) -> None:
+    """Check what names label files; what names a column is known once the rows are opened.
+
+    Raises
+    ------
+    InvalidInput
+        As `check_array_file`.
+    """
+    if os.path.splitext(split_key(spec)[0])[1]:
+        check_array_file(argument, spec)
 
 
 def read_array(argument: str, spec: str, default_key: str) -> NDArray[Any]:
-    """Open an array: .npy as a memory map, .npz by `file.npz:key`.
+    """Read an array: .npy as a memory map, .npz by `file.npz:key`, and what `as_source` opens.
 
     Parameters
     ----------
@@ -76,8 +57,12 @@ def read_array(argument: str, spec: str, default_key: str) -> NDArray[Any]:
     InvalidInput
         If the file is missing or damaged, holds Python objects, or lacks the key.
     """
-    check_array_file(argument, spec)
-    path, key = split_key(spec)
+    files = file_specs(spec, argument)
+    if len(files) > 1 or files[0].suffix not in (".npy", ".npz"):
+        if default_key == DEFAULT_LABELS:
+            return np.concatenate(list(find_labels(spec, None, argument).parts()))
+        return whole(as_source(spec, argument))
+    path, key = files[0].path, files[0].key
     try:
         if Path(path).suffix.lower() == ".npy":
             return np.lib.format.open_memmap(path, mode="r")
@@ -110,14 +95,32 @@ def _chosen_key(
 
 
 def read_rows(argument: str, spec: str) -> NDArray[Any]:
-    """Open rows of shape (n, d); their values are not looked at.
+    """Read rows of shape (n, d); of an .npy file the values are not looked at.
 
     Raises
     ------
     InvalidInput, InvalidType
         As `read_array`, and for what is no two-dimensional array of real numbers.
     """
-    return as_source(read_array(argument, spec, "x"), argument).array
+    return array_source(read_array(argument, spec, DEFAULT_ROWS), argument).array
+
+
+def whole(source: Source) -> NDArray[Any]:
+    """Return all rows of a source as one array."""
+    return np.concatenate([rows.copy() for _, rows in source.chunks()])
+
+
+class UnitRows:
+    """A source's rows, each scaled to norm 1: see `unit_rows`."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.n, self.d, self.rereadable = source.n, source.d, source.rereadable
+
+    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (index of first row, rows) in order: see `Source.chunks`."""
+        for first, chunk in self._source.chunks(rows):
+            yield first, unit_rows(chunk)
 
 
 def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import click
 
 import cloister
 from cloister.atomic_file import check_destination
-from cloister.cli_files import check_array_file, parse_classes, read_array, read_rows, unit_rows
+from cloister.cli_files import UnitRows, check_array_file, check_labels, parse_classes
 from cloister.cli_output import busy, emit, say, show_pairs, show_paragraph, show_table
 from cloister.cli_road import NOT_COVERED, RoadOptions, check_distinct, pairs
 from cloister.errors import BudgetExceeded, InvalidInput, ModelFileError
@@ -17,6 +17,7 @@ from cloister.privacy.accounting import epsilon_from_mu, mu_from_epsilon, rho_fr
 from cloister.privacy.ledger import RELATIVE_TOLERANCE, Budget
 from cloister.privacy.ledger_checks import checked_name
 from cloister.privacy.session import PrivacyParameters
+from cloister.sources import as_source, find_labels
 
 # Options that only one of the models has.
 _ONLY = {
@@ -42,6 +43,7 @@ class FitOptions:
     classes: str | None
     n_hint: int | None
     on_invalid: str
+    cache: bool
     normalize: bool
     budget: str | None
     dataset: str | None
@@ -66,7 +68,7 @@ class FitOptions:
                 raise click.UsageError(f"--{name.replace('_', '-')} needs --budget and --dataset")
         check_array_file("ROWS", self.rows)
         if self.labels is not None:
-            check_array_file("--labels", self.labels)
+            check_labels("--labels", self.labels)
         check_destination(self.out, "--out")
         self.road.check(self.model, self.labels)
         check_distinct(
@@ -87,6 +89,7 @@ class FitOptions:
             "delta": self.delta,
             "clip_norm": self.clip_norm,
             "on_invalid": self.on_invalid,
+            "cache": self.cache,
             "fit_name": self.fit_name,
             "encoder_id": self.encoder_id,
             "random_state": self.random_state,
@@ -227,10 +230,10 @@ def fit(options: FitOptions, as_json: bool) -> None:
             "one, such as 1.0, or fit without noise from Python"
         )
     cost = price(options.estimator(None))
-    if options.budget is not None:  # `fit` reserves anyway, but an .npz is read as it is opened
+    if options.budget is not None:  # `fit` reserves anyway, but files are opened before
         _refuse_debt(options, planned_budget(options, cost["mu"]))
-    rows = read_rows("ROWS", options.rows)
-    labels = None if options.labels is None else read_array("--labels", options.labels, "y")
+    rows = as_source(options.rows, "ROWS")
+    labels = find_labels(options.labels, rows, "--labels")
     test = options.road.read_test(
         rows, labels, parse_classes(options.classes), normalize=options.normalize
     )
@@ -239,11 +242,8 @@ def fit(options: FitOptions, as_json: bool) -> None:
         total = (options.budget_epsilon, options.budget_delta)
         budget = Budget(options.budget, options.dataset, *total)
     estimator = options.estimator(budget)
-    if options.normalize:
-        with busy("scaling rows to unit norm"):
-            rows = unit_rows(rows)
     with busy(f"fitting {options.model} at epsilon={options.epsilon:g}"):
-        estimator.fit(rows, labels)
+        estimator.fit(UnitRows(rows) if options.normalize else rows, labels)
     try:
         estimator.save(options.out)
     except ModelFileError as error:

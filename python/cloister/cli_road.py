@@ -1,5 +1,6 @@
 """From a fitted mixture to samples, a probe and its accuracy: `fit --probe`, `sample`, `probe`."""
 
+import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from cloister.cli_files import (
     check_array_file,
     read_array,
     read_rows,
-    split_key,
     unit_rows,
     write_npy,
     write_npz,
@@ -25,8 +25,9 @@ from cloister.cli_output import busy, emit, say, show_pairs
 from cloister.errors import CloisterError, InvalidInput
 from cloister.neural import Probe
 from cloister.neural.training import import_torch
-from cloister.sources import as_source
+from cloister.sources import Source, as_source
 from cloister.sources.arrays import finite_float64
+from cloister.sources.file_names import split_key
 from cloister.sources.labels import encode_labels
 
 DEFAULT_SAMPLES = 50_000
@@ -84,7 +85,7 @@ class RoadOptions:
             import_torch()
 
     def read_test(
-        self, rows: Rows, labels: Labels | None, classes: Any, *, normalize: bool
+        self, rows: Source, labels: Any, classes: Any, *, normalize: bool
     ) -> tuple[Rows, Labels] | None:
         """Return the test rows and their labels, if any, checked against the rows of the fit.
 
@@ -96,12 +97,12 @@ class RoadOptions:
         if self.test is None:
             return None
         test, found = read_test(self.test, self.test_labels, normalize=normalize)
-        if test.shape[1] != rows.shape[1]:
+        if test.shape[1] != rows.d:
             raise InvalidInput(
-                f"--test has {test.shape[1]} features a row, but ROWS has {rows.shape[1]}; embed "
+                f"--test has {test.shape[1]} features a row, but ROWS has {rows.d}; embed "
                 "both with the same encoder"
             )
-        known = encode_labels(labels, len(rows), classes).classes
+        known = encode_labels(labels, rows.n, classes).classes
         try:
             places = encode_labels(found, len(test), known).exact_index
         except CloisterError as error:
@@ -157,10 +158,12 @@ def check_distinct(written: Mapping[str, str | None], read: Mapping[str, str | N
     seen: dict[str, str] = {}
     for name, spec in [*read.items(), *written.items()]:
         if spec is not None:
-            path = os.path.realpath(split_key(spec)[0] if name in read else spec)
-            if path in seen and name in written:
-                raise click.UsageError(f"{seen[path]} and {name} name the same file")
-            seen[path] = name
+            path = split_key(spec)[0] if name in read else spec
+            matches = [] if name in written or os.path.exists(path) else glob.glob(path)
+            for file in map(os.path.realpath, matches or [path]):
+                if file in seen and name in written:
+                    raise click.UsageError(f"{seen[file]} and {name} name the same file")
+                seen[file] = name
 
 
 def check_test_options(test: str | None, test_labels: str | None) -> None:

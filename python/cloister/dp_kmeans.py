@@ -7,16 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils.validation import check_is_fitted
 
-from cloister import _backend
 from cloister.codes import CodeGrid
 from cloister.dp_kmeans_fit import INITS, KMeansCourse, kmeans_plan, largest_lift
+from cloister.dp_kmeans_labels import labelled_chunks
 from cloister.errors import InvalidInput
 from cloister.model_file import model_array, model_value
 from cloister.parameters import (
     check_choice,
-    check_features,
     check_flag,
     check_integer,
     check_release_size,
@@ -31,12 +29,15 @@ from cloister.privacy.session import (
     state_guarantee,
 )
 from cloister.private_model import PrivateModel
-from cloister.shrinkage import project_to_ball
-from cloister.sources import as_source, encode_labels, finite_float64, finite_rows
-
-# Rows farther out, in units of the clip norm, are shortened before float32 looks for the nearest
-# centre: it could not tell the centres apart from there, nor hold the squares.
-LABEL_RADIUS = 1e3
+from cloister.sources import (
+    Source,
+    array_source,
+    as_source,
+    encode_labels,
+    finite_float64,
+    require_rereadable,
+    with_features,
+)
 
 
 class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
@@ -62,6 +63,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Public guess of the number of rows, used by rules instead of a noisy count.
     on_invalid : {"error", "drop"}, default="error"
         Refuse rows with NaN or infinity, or let them count for nothing.
+    cache : bool, default=True
+        Keep the codes of all rows (2 n d bytes), or read the rows anew for every question.
     compute_labels : bool, default=False
         Set the owner-side `labels_` after the fit. They are exact, not private and never saved.
     budget : Budget, optional
@@ -111,6 +114,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         n_rounds: int | None = None,
         n_hint: int | None = None,
         on_invalid: str = "error",
+        cache: bool = True,
         compute_labels: bool = False,
         budget: Any = None,
         fit_name: str | None = None,
@@ -126,6 +130,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.n_rounds = n_rounds
         self.n_hint = n_hint
         self.on_invalid = on_invalid
+        self.cache = cache
         self.compute_labels = compute_labels
         self.budget = budget
         self.fit_name = fit_name
@@ -149,8 +154,10 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Private embeddings: any real dtype, memory maps are read in chunks.
+        X : rows of shape (n, d)
+            Private embeddings of any real dtype: an array-like, a memory map, the name of a file
+            or a glob pattern, a pyarrow object, an iterable of batches, or a list of these; see
+            `cloister.sources.as_source`.
         y : ignored
 
         Returns
@@ -174,7 +181,9 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         plan = self.plan()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
-        features = feature_attributes(X)
+        if compute_labels:
+            require_rereadable(source, "leave compute_labels=False")
+        features = feature_attributes(with_features(X, source))
         check_release_size(
             f"n_clusters={k} and {source.d} features in X",
             largest_lift(k) * (source.d + 1),
@@ -194,7 +203,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.privacy_ = state_guarantee(release, parameters)
         self.__dict__.pop("labels_", None)  # of an earlier fit
         if compute_labels:
-            self.labels_ = self._labels(X, parameters.on_invalid)
+            self.labels_ = self._labels(source, parameters.on_invalid)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -207,8 +216,10 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
 
         -1 stands for rows that `on_invalid="drop"` left out.
         """
+        source = as_source(X)
+        require_rereadable(source, "call fit alone")
         self.fit(X)
-        return self.labels_ if self.compute_labels else self._labels(X, self.on_invalid)
+        return self.labels_ if self.compute_labels else self._labels(source, self.on_invalid)
 
     def predict(self, X: Any) -> NDArray[np.int32]:
         """Return the nearest centre of each row, shape (n,).
@@ -220,17 +231,16 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         InvalidInput, InvalidType
             If `X` is no array of finite rows with the features of the fit.
         """
-        return self._labels(X, "error")
+        return self._labels(self._checked(X), "error")
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return minus the mean squared distance to the nearest centre; owner-side."""
-        check_is_fitted(self)
-        labels = self.predict(X)
-        total = 0.0
-        for first, rows in as_source(X).chunks():
-            centres = self.cluster_centers_[labels[first : first + len(rows)]]
-            total += float(((rows.astype(np.float64) - centres) ** 2).sum())
-        return -total / len(labels)
+        total, n = 0.0, 0
+        source, centres = self._checked(X), self.cluster_centers_
+        for rows, labels in labelled_chunks(source, centres, self.privacy_.clip_norm, "error"):
+            total += float(((rows - centres[labels]) ** 2).sum())
+            n += len(rows)
+        return -total / n
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}
@@ -249,23 +259,9 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.noisy_counts_ = model_array(path, arrays, "noisy_counts", float, (k,))
         self.n_iter_ = model_value(path, header, "rounds", int)
 
-    def _labels(self, X: Any, on_invalid: str) -> NDArray[np.int32]:
-        check_is_fitted(self)
-        source = as_source(X)
-        check_features(self, X)
-        centres = self.cluster_centers_.astype(np.float32)
-        shift = centres.mean(axis=0)
-        labels = np.full(source.n, -1, dtype=np.int32)
-        for first, rows in source.chunks():
-            here = labels[first : first + len(rows)]
-            kept = finite_rows(rows) if on_invalid == "drop" else np.ones(len(rows), dtype=bool)
-            values = finite_float64(rows[kept], first)
-            near = project_to_ball(values, LABEL_RADIUS * self.privacy_.clip_norm)
-            found = np.empty(len(near), dtype=np.int32)
-            chunk = np.ascontiguousarray(near, dtype=np.float32)
-            _backend.nearest(chunk, centres - shift, shift=shift, labels=found)
-            here[kept] = found
-        return labels
+    def _labels(self, source: Source, on_invalid: str) -> NDArray[np.int32]:
+        parts = labelled_chunks(source, self.cluster_centers_, self.privacy_.clip_norm, on_invalid)
+        return np.concatenate([labels for _, labels in parts])
 
     def _checked_init(self) -> str:
         """Return the kind of start: one of INITS, or "array"."""
@@ -285,7 +281,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         """Return the name of the seeding, or the public centres given."""
         if self._checked_init() != "array":
             return str(self.init)
-        start = finite_float64(as_source(self.init, "init").array, 0, "init")
+        start = finite_float64(array_source(self.init, "init").array, 0, "init")
         if start.shape != (k, d):
             raise InvalidInput(
                 f"init has shape {start.shape}, but n_clusters={k} and X has {d} features: pass "

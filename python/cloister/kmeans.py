@@ -18,10 +18,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cloister.assignment import Assignment
 from cloister.centred_rows import Array, CentredRows, checked_variance, is_ready
 from cloister.errors import InvalidInput, InvalidType
 from cloister.kmeans_plusplus import plus_plus
+from cloister.kmeans_streamed import assigned, fit_codes, resident_or_source, transformed
 from cloister.lloyd import lloyd
+from cloister.parameters import check_flag
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -32,6 +35,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     origin loses nothing; sums are exact integers. Results are therefore the same bits for any
     number of threads and any instruction set. float32 C-contiguous input is not copied; any
     other is converted once, to float32 relative to the mean.
+
+    Of rows that are not resident (memory maps, file names and patterns, pyarrow objects, iterables
+    of batches: see `cloister.sources.as_source`) the int16 codes are clustered: rows about their
+    mean, in steps of 2^-14 of the farthest one's distance. `labels_` and `inertia_` are of the rows
+    themselves. An iterator that can be read only once is gathered in memory first.
 
     Parameters
     ----------
@@ -50,6 +58,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     metric : {"euclidean", "cosine"}, default="euclidean"
         With "cosine" rows are scaled to unit length (a float32 copy) and centres are too after
         each iteration: spherical k-means (Dhillon and Modha 2001).
+    cache : bool, default=True
+        Keep such codes (2 n d bytes), or read anew for each iteration and k-means++ centre.
     random_state : int, RandomState or None, default=None
         Seeds the choice of initial centres.
 
@@ -92,6 +102,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         max_iter: int = 300,
         tol: float = 1e-4,
         metric: str = "euclidean",
+        cache: bool = True,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -100,6 +111,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.max_iter = max_iter
         self.tol = tol
         self.metric = metric
+        self.cache = cache
         self.random_state = random_state
 
     def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
@@ -108,7 +120,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Parameters
         ----------
         X : array of shape (n, d)
-            Real numbers; float16, float32, float64 or integers. A memmap stays on disk.
+            Real numbers; float16, float32, float64 or integers. Memory maps and files stay on disk.
         y : ignored
 
         Returns
@@ -116,6 +128,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self
         """
         n_init = self._check_parameters()
+        X, source = resident_or_source(X, cache=check_flag("cache", self.cache))
+        if source is not None:
+            fit_codes(self, X, source, n_init)
+            self._warn_of_duplicates()
+            return self
         data = self._validated(X, reset=True)
         if len(data) < self.n_clusters:
             raise InvalidInput(
@@ -137,8 +154,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         best_distances = np.full(len(rows), np.inf)
         for _ in range(n_init):
             start = self._initial_centres(rows, random_state)
+            assignment = Assignment(rows, self.n_clusters)
             result = lloyd(
-                rows,
+                assignment,
                 start,
                 max_iter=self.max_iter,
                 tolerance=tolerance,
@@ -146,11 +164,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             )
             centres = result.centres + self._shift
             distances = np.empty(len(rows))
-            result.assignment.update(self._near(centres), distances)
+            assignment.update(self._near(centres), distances)
             if distances.sum() < best_distances.sum():
                 best_distances = distances
                 self.cluster_centers_ = centres
-                self.labels_ = result.assignment.labels
+                self.labels_ = assignment.labels
                 self.n_iter_ = result.n_iter
         self.inertia_ = self._inertia(best_distances)
         self._warn_of_duplicates()
@@ -158,24 +176,26 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """Return the nearest centre of each row of `X`, an int32 array of shape (n,)."""
-        return self._assign(self._fitted_rows(X), self.cluster_centers_)[0]
+        return assigned(self, X)[0]
 
     def transform(self, X: npt.ArrayLike) -> Array:
         """Return the distance of each row to each centre, float32 of shape (n, n_clusters).
 
         With the cosine metric this is one minus the cosine, otherwise the Euclidean distance.
         """
-        rows = self._fitted_rows(X)
+        return transformed(self, X)
+
+    def score(self, X: npt.ArrayLike, y: object = None) -> float:
+        """Return minus what `inertia_` would be on the rows of `X`."""
+        return -assigned(self, X)[1]
+
+    def _distances(self, rows: CentredRows) -> Array:
         distances = np.empty((len(rows), len(self.cluster_centers_)), np.float32)
         rows.all_distances(self._near(self.cluster_centers_), distances)
         if self.metric == "cosine":  # of unit vectors: |x - c|^2 = 2 - 2 cos
             distances *= np.float32(0.5)
             return distances
         return np.sqrt(distances, out=distances)
-
-    def score(self, X: npt.ArrayLike, y: object = None) -> float:
-        """Return minus what `inertia_` would be on the rows of `X`."""
-        return -self._inertia(self._assign(self._fitted_rows(X), self.cluster_centers_)[1])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -247,7 +267,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             centres = np.asarray(self.init, np.float64)
         except (TypeError, ValueError) as error:
             raise InvalidType(f"init must be a numeric array: {error}") from error
-        expected = (self.n_clusters, rows.values.shape[1])
+        expected = (self.n_clusters, self.n_features_in_)
         if centres.shape != expected:
             raise InvalidInput(f"init has shape {centres.shape}, but (n_clusters, d) is {expected}")
         if not np.isfinite(centres).all():

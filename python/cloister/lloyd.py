@@ -1,42 +1,78 @@
 """Lloyd's iterations on exact integer sums."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from cloister.assignment import Assignment
-from cloister.centred_rows import Array, CentredRows
+from cloister.centred_rows import Array
+
+
+class Rows(Protocol):
+    """The points of an assignment."""
+
+    @property
+    def sum_scale(self) -> float:
+        """What points are multiplied by in sums."""
+        ...
+
+    def take(self, indices: Array) -> Array:
+        """Return points as a float32 array of shape (len(indices), d)."""
+        ...
+
+    def nearest(self, centres: Array, *, distances: Array) -> object:
+        """Fill `distances`, float64 of shape (n,), with squared distances to nearest centres."""
+        ...
+
+
+class Rounds(Protocol):
+    """The nearest centre of every row, in one round after another: `Assignment`, say."""
+
+    @property
+    def rows(self) -> Rows:
+        """The points."""
+        ...
+
+    @property
+    def labels(self) -> Array:
+        """Nearest centre of each row, int32 of shape (n,)."""
+        ...
+
+    @property
+    def sums(self) -> Array:
+        """Integer sums of the points of each cluster, of shape (k, d)."""
+        ...
+
+    @property
+    def counts(self) -> Array:
+        """Integers of shape (k,)."""
+        ...
+
+    def update(self, centres: Array) -> int:
+        """Assign each row to the nearest of `centres`, float32; return how many rows moved."""
+        ...
 
 
 @dataclass(frozen=True)
 class LloydResult:
-    """Where the iterations ended.
-
-    Attributes
-    ----------
-    centres : float64 array of shape (k, d)
-        Relative to the shift.
-    n_iter : int
-    assignment : Assignment
-        Of the rows to the centres before the last.
-    """
+    """Where the iterations ended: centres of shape (k, d), float64, relative to the shift."""
 
     centres: Array
     n_iter: int
-    assignment: Assignment
 
 
 def lloyd(
-    rows: CentredRows, centres: Array, *, max_iter: int, tolerance: float, on_sphere: bool
+    assignment: Rounds, centres: Array, *, max_iter: int, tolerance: float, on_sphere: bool
 ) -> LloydResult:
     """Move each centre to the mean of its rows until nothing changes or moves but a little.
 
-    Sums are integers on a power-of-two scale: the result is the same bits for any number of
-    threads and any instruction set.
+    Sums are integers: the result is the same bits for any number of threads and any instruction
+    set.
 
     Parameters
     ----------
-    rows : CentredRows of shape (n, d)
+    assignment : Rounds
+        Of n rows to k centres; ends with those to the centres before the last.
     centres : array of shape (k, d)
         Where to start, relative to the shift; k is at most n.
     max_iter : int
@@ -45,20 +81,20 @@ def lloyd(
     on_sphere : bool
         Scale means to unit length (spherical k-means; Dhillon and Modha 2001).
     """
-    assignment = Assignment(rows, len(centres))
+    rows = assignment.rows
     centres = np.asarray(centres, np.float64)
     n_iter = 0
     while n_iter < max_iter:
         n_iter += 1
         near = centres.astype(np.float32)
         moved = assignment.update(near)
-        sums, counts, relocated = _relocate_empty(rows, near, assignment)
+        sums, counts, relocated = _relocate_empty(assignment, near)
         previous, centres = centres, _means(sums, counts, rows.sum_scale, centres, on_sphere)
         # Equal labels have equal sums, bit for bit, so these centres would come again.
         settled = moved == 0 and not relocated
         if settled or ((centres - previous) ** 2).sum() <= tolerance:
             break
-    return LloydResult(centres, n_iter, assignment)
+    return LloydResult(centres, n_iter)
 
 
 def _means(sums: Array, counts: Array, scale: float, previous: Array, on_sphere: bool) -> Array:
@@ -71,18 +107,17 @@ def _means(sums: Array, counts: Array, scale: float, previous: Array, on_sphere:
     return means
 
 
-def _relocate_empty(
-    rows: CentredRows, centres: Array, assignment: Assignment
-) -> tuple[Array, Array, bool]:
+def _relocate_empty(assignment: Rounds, centres: Array) -> tuple[Array, Array, bool]:
     """Give each empty cell one of the rows farthest from their centres, as scikit-learn does.
 
     Returns sums, counts, and whether any row was given; the assignment stays as it is.
     """
-    sums, counts, labels = assignment.sums, assignment.counts, assignment.labels
+    rows, labels = assignment.rows, assignment.labels
+    sums, counts = assignment.sums, assignment.counts
     empty = np.flatnonzero(counts == 0)
     if len(empty) == 0:
         return sums, counts, False
-    distances = np.empty(len(rows))
+    distances = np.empty(len(labels))
     rows.nearest(centres, distances=distances)
     farthest = np.argsort(-distances, kind="stable")[: len(empty)]
     if distances[farthest[0]] == 0:  # every row is its centre: fewer different rows than cells

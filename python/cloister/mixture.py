@@ -1,6 +1,5 @@
 """A differentially private Gaussian mixture: the model behind synthetic embeddings."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any, Self
@@ -12,16 +11,10 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from cloister.codes import CodeGrid
-from cloister.errors import PublicClassesWarning
 from cloister.mixture_fit import check_size, fit_mixture, mixture_plan
 from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
 from cloister.model_file import model_value
-from cloister.parameters import (
-    check_features,
-    check_integer,
-    feature_attributes,
-    set_features,
-)
+from cloister.parameters import check_integer, feature_attributes, set_features
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,
@@ -30,7 +23,15 @@ from cloister.privacy.session import (
     state_guarantee,
 )
 from cloister.private_model import PrivateModel
-from cloister.sources import as_source, class_list, encode_labels, finite_float64
+from cloister.sources import (
+    as_source,
+    encode_labels,
+    find_labels,
+    finite_float64,
+    public_classes,
+    rows_a_chunk,
+    with_features,
+)
 
 
 class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
@@ -57,6 +58,8 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         Public radius R: rows of larger norm are shortened to it. 1.0 suits unit-norm embeddings.
     on_invalid : {"error", "drop"}, default="error"
         Refuse rows with NaN or infinity, or let them count for nothing.
+    cache : bool, default=True
+        Keep the codes of all rows (2 n d bytes), or read the rows anew for every question.
     budget : Budget, optional
         The data set's ledger; the whole cost is reserved before any row is read.
     fit_name : str, optional
@@ -108,6 +111,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         classes: Any = None,
         clip_norm: float = 1.0,
         on_invalid: str = "error",
+        cache: bool = True,
         budget: Any = None,
         fit_name: str | None = None,
         random_state: Any = None,
@@ -121,6 +125,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         self.classes = classes
         self.clip_norm = clip_norm
         self.on_invalid = on_invalid
+        self.cache = cache
         self.budget = budget
         self.fit_name = fit_name
         self.random_state = random_state
@@ -142,10 +147,12 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Private embeddings: any real dtype, memory maps are read in chunks.
+        X : rows of shape (n, d)
+            Private embeddings: an array-like, a memory map, the name of a file or a glob pattern,
+            an iterable of batches and more; see `cloister.sources.as_source`.
         y : array-like of shape (n,), optional
-            Their classes, integers or strings; None is one class.
+            Their classes, integers or strings, or the name of the column beside the rows or of
+            the file that holds them; None is one class.
 
         Returns
         -------
@@ -167,18 +174,9 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         plan = self.plan()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
-        features = feature_attributes(X)
-        from_data = self.classes is None and y is not None
-        if from_data:
-            warnings.warn(
-                "classes was not given: the labels present are taken as the list of classes and "
-                "are thereby public. Pass classes=[...] from public knowledge.",
-                PublicClassesWarning,
-                stacklevel=2,
-            )
-        classes = (
-            encode_labels(y, source.n).classes if self.classes is None else class_list(self.classes)
-        )
+        features = feature_attributes(with_features(X, source))
+        y = find_labels(y, source)
+        classes, from_data = public_classes(y, source.n, self.classes)
         check_size(source.d, len(classes), self.n_components, self.covariance_type)
         public = public_parameters(
             self, source.d, {"classes": classes.tolist(), "public_seed": seed, "plan": plan}
@@ -292,9 +290,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
 
     def _log_densities(self, X: Any) -> Iterator[NDArray[np.float64]]:
         """Yield, chunk by chunk, the log of weight times density of rows by components."""
-        check_is_fitted(self)
-        source = as_source(X)
-        check_features(self, X)
-        numbers = self._numbers()
-        for first, rows in source.chunks():
+        source, numbers = self._checked(X), self._numbers()
+        # So many rows for every dtype and source: a matrix product's bits depend on them.
+        for first, rows in source.chunks(rows_a_chunk(source.d)):
             yield numbers.log_densities(finite_float64(rows, first))

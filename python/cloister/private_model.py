@@ -10,8 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from cloister.errors import InvalidInput, ModelFileError
 from cloister.model_file import model_value, read_model, write_model
+from cloister.parameters import check_features
 from cloister.privacy.guarantee import PrivacyGuarantee, require_private
 from cloister.privacy.session import estimator_parameters, public_parameters
+from cloister.sources import Source, as_source, with_features
 
 
 class PrivateModel(ABC):
@@ -75,6 +77,13 @@ class PrivateModel(ABC):
                 "those of the fit, or fit again"
             ) from error
         write_model(path, self._kind, arrays, header)
+
+    def _checked(self, X: Any) -> Source:
+        """Return the rows of `X`, which have the features of the fit."""
+        check_is_fitted(self)
+        source = as_source(X)
+        check_features(self, with_features(X, source))
+        return source
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:

@@ -2,5 +2,6 @@
 
 from cloister.engines.local import LocalEngine
 from cloister.engines.protocol import Engine, ExactTally
+from cloister.engines.streamed import StreamedEngine
 
-__all__ = ["Engine", "ExactTally", "LocalEngine"]
+__all__ = ["Engine", "ExactTally", "LocalEngine", "StreamedEngine"]

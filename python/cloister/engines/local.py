@@ -1,22 +1,25 @@
 """The engine of one machine: codes of all rows in memory, kernels on every core."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister import _backend
-from cloister._backend import Grid, Partition
-from cloister.codes import Clip, CodeGrid
-from cloister.engines.protocol import ExactTally
-from cloister.errors import InvalidInput
-from cloister.sources import ArraySource, ClassLabels
+from cloister.codes import CodeGrid
+from cloister.engines.encoding import InvalidRows, class_counts, encoded_chunks, places
+from cloister.engines.tallies import Block, BlockEngine
+from cloister.sources import ClassLabels, Source
+from cloister.sources.protocol import rows_a_chunk
+
+_MOVED = 2**16  # rows moved at a time
 
 
-class LocalEngine:
+class LocalEngine(BlockEngine):
     """Encodes rows once and answers tallies from their codes.
 
     Parameters
     ----------
-    source : ArraySource
+    source : Source
         The private rows.
     grid : CodeGrid
         The public grid.
@@ -35,74 +38,71 @@ class LocalEngine:
 
     Notes
     -----
-    Memory is 2 n d bytes of codes, and while they are made 16 n bytes for their order and two
-    chunks; with dropped rows a second copy of the codes for a moment. Codes are stored sorted by
-    class.
+    Memory is 2 n d bytes of codes, sorted by class, and while they are made one chunk of rows and
+    its codes. Rows find their places class by class: neither an order of all rows nor a second
+    copy of the codes is made.
     """
 
     def __init__(
         self,
-        source: ArraySource,
+        source: Source,
         grid: CodeGrid,
         labels: ClassLabels,
         *,
         on_invalid: str = "error",
         chunk_rows: int | None = None,
     ) -> None:
-        self.grid = grid
-        self.n_classes = len(labels.classes)
-        order = np.argsort(labels.exact_index, kind="stable")
-        position = np.empty(source.n, dtype=np.int64)
-        position[order] = np.arange(source.n)
-        codes = np.empty((source.n, source.d), dtype=np.int16)
-        valid = np.empty(source.n, dtype=np.bool_)
-        in_place = bool((position == np.arange(source.n)).all())
-        for first, rows in source.chunks(chunk_rows):
-            here = slice(first, first + len(rows))
-            target = codes[here] if in_place else np.empty(rows.shape, dtype=np.int16)
-            _backend.encode(rows, grid.row_clip, target, valid[here])
-            if not in_place:
-                codes[position[here]] = target
-        if not valid.all():
-            if on_invalid == "error":
-                raise InvalidInput(_describe_invalid(valid))
-            kept = valid[order]
-            codes, order = codes[kept], order[kept]
-        self._codes = codes
-        classes = np.arange(self.n_classes + 1)
-        self._offsets = np.searchsorted(labels.exact_index[order], classes).astype(np.int64)
+        super().__init__(grid, len(labels.classes))
+        index = labels.exact_index
+        n = source.n if index is None else len(index)
+        self._codes = np.empty((n or 0, source.d), np.int16)
+        if index is None:
+            starts = np.zeros(1, np.int64)
+        else:
+            sizes = class_counts(index, self.n_classes)
+            starts = np.cumsum(sizes) - sizes
+        free, invalid = starts.copy(), InvalidRows()
+        n_labels = None if index is None else n
+        in_place = index is None and n is not None
+        into = self._codes if in_place else None
+        for chunk in encoded_chunks(source, grid, chunk_rows, n_labels, into):
+            invalid.see(chunk)
+            if invalid.count and on_invalid == "error":
+                continue  # read on only to count them
+            codes, valid = chunk.codes, chunk.valid
+            if not valid.all():
+                codes = codes[valid]
+            if index is None:
+                if not in_place or free[0] != chunk.first or len(codes) < len(valid):
+                    self._append(codes, int(free[0]))
+                free += len(codes)
+            else:
+                of_chunk = index[chunk.first : chunk.first + len(valid)][valid]
+                order, target = places(of_chunk, free)
+                self._codes[target] = codes[order]
+        if on_invalid == "error":
+            invalid.refuse()
+        self._close_gaps(starts, free)
+        self._offsets = np.concatenate([[0], np.cumsum(free - starts)]).astype(np.int64)
 
-    def exact_tally(self, centres: NDArray[np.int16], clip: Clip | None) -> ExactTally:
-        """Counts and sums by cell: see `Engine.exact_tally`."""
-        counts = np.zeros(centres.shape[:2], dtype=np.int64)
-        sums = np.zeros(centres.shape, dtype=np.int64)
-        partition = Partition(np.ascontiguousarray(centres), self._offsets)
-        _backend.tally(self._codes, partition, clip, counts, sums)
-        return ExactTally(counts, sums)
+    def _append(self, codes: NDArray[np.int16], first: int) -> None:
+        """Write codes at row `first`, growing in place: no second copy of what is there."""
+        end = first + len(codes)
+        if end > len(self._codes):
+            d = self._codes.shape[1]
+            self._codes.resize((max(end, first + rows_a_chunk(d)), d), refcheck=False)
+        self._codes[first:end] = codes
 
-    def exact_moments(
-        self, centres: NDArray[np.int16], clip: Clip, group: NDArray[np.int64], moment: str
-    ) -> NDArray[np.int64]:
-        """Second moments of clipped residuals by group: see `Engine.exact_moments`."""
-        d = self.grid.d
-        size = {"full": d * (d + 1) // 2, "diagonal": d, "trace": 1}[moment]
-        out = np.zeros((int(group.max()) + 1, size), dtype=np.int64)
-        partition = Partition(np.ascontiguousarray(centres), self._offsets)
-        _backend.moments(self._codes, partition, clip, group, moment, out)
-        return out
+    def _close_gaps(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Move the classes together where dropped rows left room between them."""
+        free = 0
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            for first in range(start, end, _MOVED):
+                part = self._codes[first : min(first + _MOVED, end)]
+                if first != free:
+                    self._codes[free : free + len(part)] = part
+                free += len(part)
+        self._codes = self._codes[:free]
 
-    def exact_bins(self, grid: Grid) -> NDArray[np.int64]:
-        """Counts by bin of a public grid: see `Engine.exact_bins`."""
-        size = int(np.prod(grid.cells, dtype=np.int64))
-        counts = np.zeros((self.n_classes, size), dtype=np.int64)
-        _backend.bins(self._codes, grid, self._offsets, counts)
-        return counts
-
-
-def _describe_invalid(valid: NDArray[np.bool_]) -> str:
-    bad = np.flatnonzero(~valid)
-    return (
-        f"X has {len(bad)} of {len(valid)} rows with NaN, inf (infinity) or a value beyond "
-        f"float32, the first is row {bad[0]}; mend them, or let such rows count for nothing with "
-        'on_invalid="drop"'
-    )
+    def _blocks(self) -> Iterator[Block]:
+        yield self._codes, self._offsets

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 
 from cloister.codes import CodeGrid
-from cloister.engines import LocalEngine
+from cloister.engines import LocalEngine, StreamedEngine
 from cloister.errors import CloisterError, InvalidInput, InvalidType
-from cloister.parameters import check_choice, check_integer, check_real
+from cloister.parameters import check_choice, check_flag, check_integer, check_real
 from cloister.privacy.accounting import mu_from_epsilon
 from cloister.privacy.guarantee import PrivacyGuarantee
 from cloister.privacy.ledger import Budget, Reservation
 from cloister.privacy.ledger_checks import checked_name
 from cloister.privacy.release import Release
-from cloister.sources import ArraySource, ClassLabels
+from cloister.sources import ClassLabels, Source, require_rereadable
 from cloister.version import __version__
 
 # Shares of mu^2 are float64 and may add up to a few units in the last place more than 1. The limit
@@ -43,6 +43,8 @@ class PrivacyParameters:
         Public radius R of the rows.
     on_invalid : {"error", "drop"}
         See `LocalEngine`.
+    cache : bool
+        Keep the codes of all rows, or read the rows anew for every question.
     budget : Budget or None
         The data set's ledger.
     fit_name : str or None
@@ -57,6 +59,7 @@ class PrivacyParameters:
     delta: float
     clip_norm: float
     on_invalid: str
+    cache: bool
     budget: Budget | None
     fit_name: str | None
     unsafe_noise_seed: int | None
@@ -106,6 +109,7 @@ class PrivacyParameters:
                 way_out="1.0 suits unit-norm rows; rescale rows of another size",
             ),
             on_invalid=check_choice("on_invalid", estimator.on_invalid, ("error", "drop")),
+            cache=check_flag("cache", estimator.cache),
             budget=estimator.budget,
             unsafe_noise_seed=seed,
             **names,
@@ -124,7 +128,7 @@ class PrivacyParameters:
 @contextmanager
 def private_session(
     parameters: PrivacyParameters,
-    source: ArraySource,
+    source: Source,
     read_labels: Callable[[], ClassLabels],
     public_parameters: dict[str, Any],
 ) -> Iterator[Release]:
@@ -134,7 +138,7 @@ def private_session(
     ----------
     parameters : PrivacyParameters
         Checked already.
-    source : ArraySource
+    source : Source
         The private rows.
     read_labels : callable
         Reads their classes, once the fit is paid for.
@@ -146,8 +150,11 @@ def private_session(
     BudgetExceeded
         Before any row is read, if the budget cannot pay.
     InvalidInput
-        If a row or label is invalid; the reservation is given back.
+        If a row or label is invalid (the reservation is given back), or if the rows can be read
+        only once and `cache` is False.
     """
+    if not parameters.cache:
+        require_rereadable(source, "leave cache=True")
     reservation = None
     if parameters.budget is not None:
         reservation = parameters.budget.reserve(
@@ -158,7 +165,8 @@ def private_session(
         )
     grid = CodeGrid(source.d, parameters.clip_norm)
     try:
-        engine = LocalEngine(source, grid, read_labels(), on_invalid=parameters.on_invalid)
+        make = LocalEngine if parameters.cache else StreamedEngine
+        engine = make(source, grid, read_labels(), on_invalid=parameters.on_invalid)
     except CloisterError:
         _give_back(reservation)
         raise
@@ -220,7 +228,7 @@ def public_seed(random_state: Any, fit_name: str | None = None) -> int:
 
 
 # Parameters that shape no release, and those that JSON cannot hold.
-_NOT_PUBLIC = ("budget", "fit_name", "random_state", "on_invalid", "compute_labels")
+_NOT_PUBLIC = ("budget", "fit_name", "random_state", "on_invalid", "cache", "compute_labels")
 
 
 def public_parameters(estimator: Any, d: int, facts: dict[str, Any]) -> dict[str, Any]:

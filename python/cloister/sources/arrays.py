@@ -1,4 +1,4 @@
-"""Rows from arrays: numpy, memory maps, lists, data frames, anything with `__array__`."""
+"""Rows from arrays: numpy, memory maps, lists, data frames, tensors, anything with `__array__`."""
 
 import mmap
 from collections.abc import Iterator
@@ -8,74 +8,55 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from cloister._backend import ROW_DTYPES
-from cloister.codes import MAX_FEATURES, MAX_ROWS
 from cloister.errors import InvalidInput, InvalidType
-
-CHUNK_BYTES = 2**26
+from cloister.sources.protocol import (
+    check_row_dtype,
+    check_row_shape,
+    kernel_ready,
+    rows_a_chunk,
+)
+from cloister.sources.tensors import host_view, widened
 
 
 class ArraySource:
     """A two-dimensional array, read in chunks of rows that the kernels can take.
 
+    Of a memory map, the pages of a chunk are given back before the next one is touched.
+
     Attributes
     ----------
     n, d : int
         Number of rows and of features.
+    rereadable : bool
+        True.
     """
 
-    def __init__(self, array: NDArray[Any]) -> None:
+    rereadable = True
+
+    def __init__(self, array: NDArray[Any], *, is_bfloat16: bool = False) -> None:
         self.array = array
-        self.n, self.d = array.shape
+        self.n: int = array.shape[0]
+        self.d: int = array.shape[1]
+        self._is_bfloat16 = is_bfloat16  # the array then holds its bits as uint16
+        self._map = shared_map(array)
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (index of first row, rows) in order.
-
-        Parameters
-        ----------
-        rows : int, optional
-            Rows a chunk; by default as many as fit 64 MiB.
-        """
-        rows = rows or max(1, CHUNK_BYTES // max(1, self.array.itemsize * self.d))
+        """Yield (index of first row, rows) in order: see `Source.chunks`."""
+        rows = rows or rows_a_chunk(self.d, self.array.itemsize)
         for first in range(0, self.n, rows):
-            yield first, _kernel_ready(self.array[first : first + rows])
+            chunk = self.array[first : first + rows]
+            yield first, widened(chunk) if self._is_bfloat16 else kernel_ready(chunk)
+            if self._map is not None:
+                self._map.madvise(mmap.MADV_DONTNEED)
 
 
-def _kernel_ready(rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows in a dtype of the kernels, each row contiguous; a copy only where it must be."""
-    rows = np.asarray(rows)  # a subclass (a matrix, say) may mean something else by an operator
-    if rows.dtype.name not in ROW_DTYPES or not rows.dtype.isnative:
-        # float64 holds every integer of the dtypes that embeddings come in; longdouble rounds.
-        with np.errstate(over="ignore"):
-            rows = rows.astype(np.float64)
-    item = rows.dtype.itemsize
-    strided = rows.shape[1] > 1 and rows.strides[1] != item
-    if strided or rows.strides[0] % item or rows.strides[0] < 0 or not rows.flags.aligned:
-        rows = np.ascontiguousarray(rows)
-    return rows
-
-
-def as_source(rows: Any, name: str = "X") -> ArraySource:
-    """Take rows from what a caller gave, without reading them where that can be helped.
-
-    Parameters
-    ----------
-    rows : array-like of shape (n, d)
-        float32, float64, float16 or bfloat16 (ml_dtypes); other real dtypes are converted to
-        float64 chunk by chunk. Values beyond float32 count as infinite. A memory map stays on
-        disk; its file must keep its length while it is read.
-    name : str
-        The argument's name in messages.
-
-    Returns
-    -------
-    ArraySource
+def array_source(rows: Any, name: str = "X") -> ArraySource:
+    """Take rows from one array-like, without reading them where that can be helped.
 
     Raises
     ------
     InvalidInput, InvalidType
-        For sparse, masked, complex, ragged, text or datetime input, a wrong number of dimensions,
-        no row, no feature, more than `MAX_FEATURES` features, or a memory map whose file was cut.
+        As `as_source`.
     """
     if issparse(rows):
         raise InvalidType(
@@ -87,30 +68,10 @@ def as_source(rows: Any, name: str = "X") -> ArraySource:
             f"{name} must be an array of shape (n, d), got {type(rows).__name__}; pass the rows as "
             "a numpy array"
         )
+    rows, is_bfloat16 = host_view(rows, name)
     array = _as_array(rows, name)
-    if array.ndim != 2:
-        raise InvalidInput(
-            f"{name}: expected a 2D array of shape (n, d), got {array.ndim}D with shape "
-            f"{array.shape}. Reshape your data: {name}.reshape(1, -1) for one row, "
-            f"{name}.reshape(-1, 1) for one feature, {name}.reshape(len({name}), -1) for images"
-        )
-    n, d = array.shape
-    if n == 0:
-        raise InvalidInput(
-            f"{name}: found 0 sample(s) (shape={array.shape}) while a minimum of 1 is required. "
-            "Pass at least one row"
-        )
-    if d == 0:
-        raise InvalidInput(
-            f"{name}: found 0 feature(s) (shape={array.shape}) while a minimum of 1 is required. "
-            "Pass at least one column"
-        )
-    if d > MAX_FEATURES or n > MAX_ROWS:
-        raise InvalidInput(
-            f"{name} has shape {array.shape}, but at most {MAX_ROWS} rows and {MAX_FEATURES} "
-            "features are supported; use a smaller embedding or split the rows"
-        )
-    return ArraySource(array)
+    check_row_shape(array.shape, name)
+    return ArraySource(array, is_bfloat16=is_bfloat16)
 
 
 def _as_array(rows: Any, name: str) -> NDArray[Any]:
@@ -127,31 +88,40 @@ def _as_array(rows: Any, name: str) -> NDArray[Any]:
             f"{name} cannot be read as an array of numbers: {error}; pass a numpy array of shape "
             "(n, d), all rows of one length"
         ) from error
-    if array.dtype.kind == "c":
-        raise InvalidInput(
-            f"{name}: Complex data not supported (dtype {array.dtype}); stack real and imaginary "
-            "parts as features"
-        )
-    if array.dtype.kind not in "fiub" and array.dtype.name not in ROW_DTYPES:
-        raise InvalidType(
-            f"{name} has dtype {array.dtype}, but rows must be real numbers; pass one real number "
-            f"a feature, such as {name}.astype('float32') makes of numbers in text"
-        )
+    check_row_dtype(array.dtype, name)
     return array
 
 
-def _refuse_cut_memory_map(rows: Any, name: str) -> None:
-    """Reading past the end of a mapped file would kill the process."""
+def mapped_file(rows: Any) -> tuple[np.memmap[Any, Any], mmap.mmap] | None:
+    """Return the memory map that an array is a view of, if any."""
     mapped = None
     while isinstance(rows, np.ndarray):
         mapped = rows if isinstance(rows, np.memmap) else mapped
         rows = rows.base
-    if mapped is None or not isinstance(rows, mmap.mmap):
+    return (mapped, rows) if mapped is not None and isinstance(rows, mmap.mmap) else None
+
+
+def shared_map(array: NDArray[Any]) -> mmap.mmap | None:
+    """Return the map whose pages can be given back and read again, if that is what it is.
+
+    Pages of mode "c" hold what the caller wrote; giving them back would undo it.
+    """
+    found = mapped_file(array)
+    if found is None or found[0].mode == "c" or not hasattr(mmap, "MADV_DONTNEED"):
+        return None
+    return found[1]
+
+
+def _refuse_cut_memory_map(rows: Any, name: str) -> None:
+    """Reading past the end of a mapped file would kill the process."""
+    found = mapped_file(rows)
+    if found is None:
         return
-    needed, found = mapped.offset + mapped.nbytes, rows.size()
-    if found < needed:
+    mapped, buffer = found
+    needed, has = mapped.offset + mapped.nbytes, buffer.size()
+    if has < needed:
         raise InvalidInput(
-            f"{name} maps {needed} bytes of {mapped.filename}, but that file now has {found}: it "
+            f"{name} maps {needed} bytes of {mapped.filename}, but that file now has {has}: it "
             "was cut short; write it again and map it anew"
         )
 

@@ -1,0 +1,40 @@
+"""Owner-side labels: the nearest released centre of each row, a chunk of rows at a time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloister import _backend
+from cloister.shrinkage import project_to_ball
+from cloister.sources import Source, finite_float64, finite_rows, rows_a_chunk
+
+# Rows farther out, in units of the clip norm, are shortened before float32 looks for the nearest
+# centre: it could not tell the centres apart from there, nor hold the squares.
+LABEL_RADIUS = 1e3
+
+
+def labelled_chunks(
+    source: Source, cluster_centers: NDArray[np.float64], clip_norm: float, on_invalid: str
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int32]]]:
+    """Yield the finite rows of each chunk, and a label for each of its rows.
+
+    Raises
+    ------
+    InvalidInput
+        If a row has NaN, infinity or a value beyond float32, unless `on_invalid` is "drop": its
+        label is then -1.
+    """
+    centres = cluster_centers.astype(np.float32)
+    shift = centres.mean(axis=0)
+    # So many rows for every dtype and source: sums of a score then add up in the same order.
+    for first, rows in source.chunks(rows_a_chunk(source.d)):
+        labels = np.full(len(rows), -1, dtype=np.int32)
+        kept = finite_rows(rows) if on_invalid == "drop" else np.ones(len(rows), dtype=bool)
+        values = finite_float64(rows[kept], first)
+        near = project_to_ball(values, LABEL_RADIUS * clip_norm)
+        found = np.empty(len(near), dtype=np.int32)
+        chunk = np.ascontiguousarray(near, dtype=np.float32)
+        _backend.nearest(chunk, centres - shift, shift=shift, labels=found)
+        labels[kept] = found
+        yield values, labels
