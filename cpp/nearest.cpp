@@ -59,8 +59,14 @@ class SumTables {
 // Both ways to screen: codes where they pay, until they leave too many candidates.
 class Screens {
  public:
-  Screens(const NearestTask& task, const Execution& execution)
-      : task_(task), execution_(execution), first_(task, choose_products(task), execution) {}
+  Screens(const NearestTask& task, int64_t n, const Execution& execution)
+      : task_(task), execution_(execution), first_(task, choose_products(task), execution) {
+    const bool pays = k_is_small(task.k) && n > 16 * task.k;
+    if (first_.view().products == Products::int8 && pays) first_.measure_centres(task, execution);
+  }
+
+  // A table of all distances between centres stays in a level-2 cache.
+  static bool k_is_small(int64_t k) { return k <= 400; }
 
   const ScreenedCentres& choose(const NearestScratch& scratch, int64_t rows_done) {
     const ScreenedCentres& first = first_.view();
@@ -93,7 +99,7 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
                          screened, neighbours};
   const bool wants_sums = out.sums || out.counts;
   const Tiles tiles(n, d, k, execution);
-  Screens screens(task, execution);
+  Screens screens(task, n, execution);
   SumTables tables(wants_sums ? k : 0, d, tiles.slots);
   std::vector<ThreadScratch> scratch(static_cast<size_t>(tiles.slots));
   std::atomic<int64_t> moved{0};

@@ -23,7 +23,7 @@ inline int64_t recall_rows(Tile& tile, int64_t count, const int32_t* labels) {
         tile.task, tile.centres, tile.codes_of(row), tile.begin + row, labels[row],
         scratch.bounds.reaches + left, scratch.list_centres, scratch.list_lowers);
     if (found > 0) {
-      tile.decide(row, scratch.list_centres, found);
+      tile.decide(row, scratch.list_centres, scratch.list_lowers, found);
     } else {
       scratch.active[left++] = int32_t(row);
     }
@@ -50,13 +50,18 @@ inline void nearest_by_codes(Tile& tile, int64_t count, bool has_labels, const i
   if (active == 0) return;
   scratch.slack_left = task.neighbours.builds ? 1 : 0;
   const float slack = task.neighbours.builds ? scratch.slack * tile.centres.largest_norm : 0;
-  for (int64_t i = 0; i < active; ++i) {
-    const int64_t row = scratch.active[i];
-    scratch.bounds.scales[i] = rows.scales[row];
-    scratch.bounds.slopes[i] = screen_slope(tile.centres, rows.norms[row], rows.errors[row]);
+  const TileBounds& bounds = scratch.bounds;
+  auto bound_row = [&](int64_t i, int64_t row) {
+    bounds.scales[i] = rows.scales[row];
+    bounds.slopes[i] = screen_slope(tile.centres, rows.norms[row], rows.errors[row]);
     scratch.grounds[i] = screen_ground(tile.centres, task.d, rows.norms[row]);
-    scratch.bounds.grounds[i] = scratch.grounds[i] + slack * rows.norms[row];
-    if (!recalls) scratch.bounds.reaches[i] = __builtin_inff();
+    bounds.grounds[i] = scratch.grounds[i] + slack * rows.norms[row];
+  };
+  if (recalls) {
+    for (int64_t i = 0; i < active; ++i) bound_row(i, scratch.active[i]);
+  } else {
+    for (int64_t i = 0; i < active; ++i) bound_row(i, i);
+    for (int64_t i = 0; i < active; ++i) bounds.reaches[i] = __builtin_inff();
   }
   pack_codes(rows.codes, stride, scratch.active, active, tile.centres.steps, scratch.packed);
   // The next tile, which is read after this one: harmless where rows have ended.

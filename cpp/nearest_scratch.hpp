@@ -91,6 +91,16 @@ class CentreBlocks {
       }
     }
   }
+
+  // Measures all distances between centres: worth it for many rows.
+  void measure_centres(const NearestTask& task, const Execution& execution) {
+    apart_ = AlignedBuffer<float>(task.k * task.k);
+    view_.apart = apart_.data();
+    parallel_for(task.k, 1 + (int64_t{1} << 20) / (task.k * task.d), execution,
+                 [&](int64_t begin, int64_t end, int64_t) {
+                   targets().measure_centres(view_, task.d, task.k, begin, end, apart_.data());
+                 });
+  }
   CentreBlocks(const CentreBlocks&) = delete;
   CentreBlocks& operator=(const CentreBlocks&) = delete;
 
@@ -112,6 +122,7 @@ class CentreBlocks {
   AlignedBuffer<float> numbers_;
   AlignedBuffer<int32_t> offsets_;
   AlignedBuffer<int8_t> codes_;
+  AlignedBuffer<float> apart_;
 };
 
 // The scratch of one thread, allocated when it takes its first tile.
@@ -127,8 +138,6 @@ class ThreadScratch {
     found.capacity = 2 * targets().widest_block + 1 + std::min<int64_t>(8192, 2 * vectors * k);
     const int64_t listed = std::max(tile_slot, longest_list + movers + 1);
     bytes_ = AlignedBuffer<uint8_t>(rows * padded_codes(d));
-    scores_ = AlignedBuffer<double>(listed);
-    view_.scores = scores_.data();
     words_ = AlignedBuffer<uint32_t>(padded * d);
     floats_ = AlignedBuffer<float>((9 + tile_slot) * padded + padded_codes(d) + listed + 16 +
                                    found.capacity * lanes);
@@ -174,7 +183,6 @@ class ThreadScratch {
  private:
   NearestScratch view_{};
   AlignedBuffer<uint8_t> bytes_;
-  AlignedBuffer<double> scores_;
   AlignedBuffer<uint32_t> words_;
   AlignedBuffer<float> floats_;
   AlignedBuffer<int32_t> integers_;

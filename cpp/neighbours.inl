@@ -57,12 +57,12 @@ struct Score {
   double value, error;
 };
 
-inline Score coarse_score(const ScreenedCentres& centres, const RowCodes& row, double slope,
-                          int64_t j, int64_t padded_d) {
+inline Score coarse_score(const ScreenedCentres& centres, const RowCodes& row, int64_t j,
+                          int64_t padded_d) {
   const int32_t product = byte_product(row.codes, centres.codes + j * padded_d, padded_d);
-  const double scale = row.scale * double(centres.scales[j]);
+  const double scale = double(row.scale) * centres.scales[j];
   return {double(centres.half_norms[j]) - scale * (product + centres.offsets[j]),
-          slope * double(centres.norms[j])};
+          double(row.slope) * centres.norms[j]};
 }
 
 // Fills `candidates` and returns their number, or 0 where the list does not settle the row. `reach`
@@ -72,8 +72,7 @@ inline int64_t recall_candidates(const NearestTask& task, const ScreenedCentres&
                                  int32_t* candidates, float* lowers) {
   const Neighbours& memory = task.neighbours;
   const int64_t padded_d = padded_codes(task.d);
-  const double slope = screen_slope(centres, float(row.norm), float(row.error));
-  const Score own = coarse_score(centres, row, slope, label, padded_d);
+  const Score own = coarse_score(centres, row, label, padded_d);
   double least = own.value + own.error;
   *reach = float(least * (least > 0 ? 1 + 2.0 * half_ulp : 1 - 2.0 * half_ulp));
   if (memory.calls[place] < 0) return 0;
@@ -88,22 +87,23 @@ inline int64_t recall_candidates(const NearestTask& task, const ScreenedCentres&
   int64_t count = 1;
   auto add = [&](int32_t j) {
     if (j == label) return;
-    const Score score = coarse_score(centres, row, slope, j, padded_d);
+    const Score score = coarse_score(centres, row, j, padded_d);
     const double upper = score.value + score.error;
     least = upper < least ? upper : least;
     candidates[count] = j;
-    lowers[count++] = float(score.value - score.error - row.ground);
+    lowers[count++] = float(score.value - score.error);
   };
-  lowers[0] = float(own.value - own.error - row.ground);
+  lowers[0] = float(own.value - own.error);
   for (int64_t p = 0; p < memory.length && list[p] != end_of_list; ++p) {
     if (!memory.is_mover[list[p]]) add(list[p]);
   }
   for (int64_t p = 0; p < memory.movers; ++p) add(memory.mover[p]);
   int64_t kept = 0;
   for (int64_t p = 0; p < count; ++p) {
+    const double size = lowers[p] > 0 ? lowers[p] : -lowers[p];
     candidates[kept] = candidates[p];
-    // lowers are rounded to float32
-    kept += lowers[p] - double(half_ulp) * 4 * (lowers[p] > 0 ? lowers[p] : -lowers[p]) <= least;
+    lowers[kept] = lowers[p];
+    kept += lowers[p] - size * (2 * half_ulp) <= least + row.ground;  // lowers are rounded
   }
   return kept;
 }

@@ -1,10 +1,5 @@
 // A second look at the candidates that the screen left to a row, by finer codes of the centres.
 
-// Products of a row's codes with two sets of codes.
-struct TwoProducts {
-  int32_t first, second;
-};
-
 constexpr int64_t code_step = int64_t(sizeof(simd::Int32));
 
 [[gnu::always_inline]] inline simd::Int32 add_codes(simd::Int32 sum, const uint8_t* row,
@@ -24,20 +19,10 @@ constexpr int64_t code_step = int64_t(sizeof(simd::Int32));
   return simd::sum(even + odd);
 }
 
-[[gnu::always_inline]] inline TwoProducts byte_products(const uint8_t* row, const int8_t* first,
-                                                        const int8_t* second, int64_t padded_d) {
-  simd::Int32 sums{}, more{};
-  for (int64_t t = 0; t < padded_d; t += code_step) {
-    sums = add_codes(sums, row + t, first + t);
-    more = add_codes(more, row + t, second + t);
-  }
-  return {simd::sum(sums), simd::sum(more)};
-}
-
 // A row's codes and what is known of them.
 struct RowCodes {
   const uint8_t* codes;
-  double scale, norm, error, ground;
+  float scale, norm, error, ground, slope;
 };
 
 // At least |c_j - c_b|: that of the codes, and what they leave out.
@@ -61,38 +46,51 @@ inline double distance_between(const ScreenedCentres& centres, int64_t j, int64_
          centres.errors[b];
 }
 
-// Keeps those candidates that may still be nearest, in their order; returns how many. With b the
-// best by these scores and j another, the error of score_j - score_b is at most
+void measure_centres(const ScreenedCentres& centres, int64_t d, int64_t k, int64_t begin,
+                     int64_t end, float* apart) {
+  for (int64_t j = begin; j < end; ++j) {
+    for (int64_t b = 0; b < k; ++b) {
+      apart[j * k + b] =
+          float(distance_between(centres, j, b, padded_codes(d))) * (1 + 2 * half_ulp);
+    }
+  }
+}
+
+// Keeps those candidates that may still be nearest, in their order; returns how many. `lowers` are
+// the screen's lower bounds, and receive other numbers. With b the best by the finer scores and j
+// another, the error of score_j - score_b is at most
 // |x - x'| |c_j - c_b| + |x'| (what the finer codes leave out of c_j and c_b).
-inline int64_t refine(const ScreenedCentres& centres, const RowCodes& row, int64_t d,
-                      int32_t* candidates, int64_t count, double* scores) {
+inline int64_t refine(const ScreenedCentres& centres, const RowCodes& row, int64_t d, int64_t k,
+                      int32_t* candidates, int64_t count, float* lowers) {
   const int64_t padded_d = padded_codes(d);
   int64_t best = 0;
   for (int64_t p = 0; p < count; ++p) {
     const int64_t j = candidates[p];
-    const TwoProducts products = byte_products(row.codes, centres.codes + j * padded_d,
-                                               centres.fine_codes + j * padded_d, padded_d);
-    const double coarse = double(centres.scales[j]) * (products.first + centres.offsets[j]);
-    const double fine =
-        double(centres.fine_scales[j]) * (products.second + centres.fine_offsets[j]);
-    scores[p] = double(centres.half_norms[j]) - row.scale * (coarse + fine);
-    if (scores[p] < scores[best]) best = p;
+    const int32_t product = byte_product(row.codes, centres.fine_codes + j * padded_d, padded_d) +
+                            centres.fine_offsets[j];
+    const float coarse = lowers[p] + row.slope * centres.norms[j];
+    lowers[p] = coarse - row.scale * centres.fine_scales[j] * float(product);
+    if (lowers[p] < lowers[best]) best = p;
   }
   const int64_t b = candidates[best];
-  const double size = row.norm + row.error;
+  const float size = row.norm + row.error;
+  // Of the scores' own arithmetic, whose terms are at most (|x| + |c|) |c|.
+  const float rounding = 24 * half_ulp * (size + centres.largest_norm);
+  const float least = lowers[best] + row.ground;
   int64_t kept = 0;
   for (int64_t p = 0; p < count; ++p) {
     const int64_t j = candidates[p];
-    const double gap = scores[p] - scores[best];
-    const double rounding = half_ulp * (double(centres.half_norms[j]) + centres.half_norms[b]);
-    const double rest =
-        size * (double(centres.fine_errors[j]) + centres.fine_errors[b]) + rounding + row.ground;
-    const double far = row.error * (double(centres.norms[j]) + centres.norms[b]) + rest;
-    if (p != best &&
-        (gap > far || gap > row.error * distance_between(centres, j, b, padded_d) + rest)) {
-      continue;
+    const float gap = lowers[p] - least;
+    const float norms = centres.norms[j] + centres.norms[b];
+    const float rest = size * (centres.fine_errors[j] + centres.fine_errors[b]) + rounding * norms;
+    bool is_farther = gap > row.error * norms + rest;
+    if (!is_farther && p != best) {
+      const float apart = centres.apart ? centres.apart[j * k + b]
+                                        : float(distance_between(centres, j, b, padded_d));
+      is_farther = gap > row.error * apart * (1 + 8 * half_ulp) + rest;
     }
-    candidates[kept++] = int32_t(j);
+    candidates[kept] = int32_t(j);
+    kept += p == best || !is_farther;
   }
   return kept;
 }

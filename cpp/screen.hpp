@@ -37,6 +37,7 @@ struct ScreenedCentres {
   float* fine_scales;
   float* fine_errors;
   float* code_norms;    // int8: near |scale * code|
+  float* apart;         // (k, k) at least the distances between centres, or null
   float largest_norm;   // of norms
   float largest_error;  // of errors / norms
 };

@@ -41,6 +41,7 @@ constexpr Targets table(const char* name) {
       .widest_block = simd::broadcast_block,
       .lanes = lanes,
       .prepare_centres = prepare_centres,
+      .measure_centres = measure_centres,
       .add_ranges = add_ranges,
       .encode_nearest_rows = encode_nearest_rows,
       .nearest_rows = nearest_rows,

@@ -108,6 +108,9 @@ struct Targets {
   int64_t lanes;
   void (*prepare_centres)(const float* centres, int64_t d, int64_t k, int64_t begin, int64_t end,
                           const ScreenedCentres& out);
+  // Rows begin..end of apart.
+  void (*measure_centres)(const ScreenedCentres& centres, int64_t d, int64_t k, int64_t begin,
+                          int64_t end, float* apart);
   // One block of column_ranges.
   bool (*add_ranges)(const float* rows, int64_t n, int64_t d, double* sums, float* lowest,
                      float* highest);

@@ -46,16 +46,20 @@ struct Tile {
   NearestScratch& scratch;
 
   RowCodes codes_of(int64_t row) const {
-    return {rows.codes + row * padded_codes(task.d), rows.scales[row], rows.norms[row],
-            rows.errors[row], screen_ground(centres, task.d, rows.norms[row])};
+    return {rows.codes + row * padded_codes(task.d),
+            rows.scales[row],
+            rows.norms[row],
+            rows.errors[row],
+            screen_ground(centres, task.d, rows.norms[row]),
+            screen_slope(centres, rows.norms[row], rows.errors[row])};
   }
 
   // The nearest of the candidates, among which it certainly is. Where codes do not tell, the row is
   // fetched and waits for its distances, with what is left of the candidates.
-  void decide(int64_t row, int32_t* candidates, int64_t count) {
+  void decide(int64_t row, int32_t* candidates, float* lowers, int64_t count) {
     const bool is_new = scratch.nearest[row] < 0;
     if (is_new && count > 1 && rows.codes) {
-      count = refine(centres, codes_of(row), task.d, candidates, count, scratch.scores);
+      count = refine(centres, codes_of(row), task.d, task.k, candidates, count, lowers);
     }
     if (is_new && count == 1) {
       scratch.nearest[row] = candidates[0];
@@ -127,7 +131,15 @@ struct Tile {
       }
     }
     scratch.found.count = 0;
-    for (int64_t i = 0; i < active_count; ++i) close_slot(i, is_last);
+    const bool is_simple = is_last && !task.neighbours.builds;
+    for (int64_t i = 0; i < active_count; ++i) {
+      const int64_t row = scratch.active[i];
+      if (is_simple && counts[i] == 1 && scratch.nearest[row] < 0) {  // most rows
+        scratch.nearest[row] = scratch.slot_centres[i * slot_size];
+      } else {
+        close_slot(i, is_last);
+      }
+    }
   }
 
   // Makes room in a full slot: by a shorter list, or else by distances.
@@ -167,19 +179,20 @@ struct Tile {
   void close_slot(int64_t i, bool is_last) {
     const int64_t row = scratch.active[i], total = scratch.slot_counts[i];
     int32_t* candidates = scratch.slot_centres + i * slot_size;
+    float* lowers = scratch.slot_lowers + i * slot_size;
     int64_t count = total;
     if (task.neighbours.builds && rows.codes) {
-      const float* lowers = scratch.slot_lowers + i * slot_size;
       remember(i, candidates, lowers, is_last ? total : -1);
       const float limit = scratch.bounds.reaches[i] + scratch.grounds[i];
       count = 0;
       for (int64_t p = 0; p < total; ++p) {
         candidates[count] = candidates[p];
+        lowers[count] = lowers[p];
         count += lowers[p] <= limit;
       }
     }
     if (is_last) {
-      decide(row, candidates, count);
+      decide(row, candidates, lowers, count);
     } else if (count > 0) {
       measure(row, candidates, count);
     }
