@@ -117,16 +117,21 @@ struct Tile {
   void settle(int64_t active_count, bool is_last) {
     int32_t* counts = scratch.slot_counts;
     for (int64_t i = 0; i < active_count; ++i) counts[i] = 0;
-    const Candidates& found = scratch.found;
+    // Locals: for all the compiler knows, the stores below could change what they were read from.
+    const Candidates found = scratch.found;
+    const TileBounds bounds = scratch.bounds;
+    int32_t* slot_centres = scratch.slot_centres;
+    float* slot_lowers = scratch.slot_lowers;
     for (int64_t r = 0; r < found.count; ++r) {
       const float* lowers = found.lower + r * lanes;
       const int64_t first = found.vector[r] * lanes;
-      for (uint32_t bits = bits_within_reach(r); bits; bits &= bits - 1) {
+      const int32_t centre = found.centre[r];
+      for (uint32_t bits = within_reach(bounds, first, lowers); bits; bits &= bits - 1) {
         const int64_t lane = __builtin_ctz(bits), i = first + lane;
-        const int64_t place = i * slot_size + counts[i]++;
-        scratch.slot_centres[place] = found.centre[r];
-        scratch.slot_lowers[place] = lowers[lane];
-        if (counts[i] == slot_size) [[unlikely]]
+        const int64_t place = i * slot_size + counts[i];
+        slot_centres[place] = centre;
+        slot_lowers[place] = lowers[lane];
+        if (++counts[i] == slot_size) [[unlikely]]
           empty_slot(i, is_last);
       }
     }
@@ -205,7 +210,8 @@ struct Tile {
     for (;;) {
       int64_t kept = 0;
       for (int64_t r = 0; r < found.count; ++r) {
-        const uint32_t bits = bits_within_reach(r);
+        const uint32_t bits =
+            within_reach(scratch.bounds, found.vector[r] * lanes, found.lower + r * lanes);
         store(found.lower + kept * lanes, load<simd::Float32>(found.lower + r * lanes));
         found.centre[kept] = found.centre[r];
         found.vector[kept] = found.vector[r];
@@ -222,11 +228,10 @@ struct Tile {
     }
   }
 
-  // The rows of a record's vector that still want its centre.
-  uint32_t bits_within_reach(int64_t record) const {
-    const int64_t place = scratch.found.vector[record] * lanes;
-    const simd::Float32 limit = load<simd::Float32>(scratch.bounds.reaches + place) +
-                                load<simd::Float32>(scratch.bounds.grounds + place);
-    return simd::less_equal_bits(load<simd::Float32>(scratch.found.lower + record * lanes), limit);
+  // The rows of a vector that still want a centre with these lower bounds.
+  static uint32_t within_reach(const TileBounds& bounds, int64_t first, const float* lowers) {
+    const simd::Float32 limit =
+        load<simd::Float32>(bounds.reaches + first) + load<simd::Float32>(bounds.grounds + first);
+    return simd::less_equal_bits(load<simd::Float32>(lowers), limit);
   }
 };
