@@ -73,8 +73,9 @@ class Covariances:
     def sampling_factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Return (factors, scales) such that `z @ factors + scales * z'` has these covariances."""
         if self.is_full_rank:
-            roots = np.sqrt(self.variances)
-            return (self.directions * roots[:, :, None]).astype(np.float32, order="C"), None
+            roots = self.directions * np.sqrt(self.variances)[:, :, None]
+            # Roots of a covariance differ by a rotation; the kernel skips a triangle's zeros.
+            return np.linalg.qr(roots, mode="r").astype(np.float32, order="C"), None
         excess = np.maximum(self.variances - self.rest[:, :1], 0)
         factors = self.directions * np.sqrt(excess)[:, :, None]
         return factors.astype(np.float32, order="C"), np.sqrt(self.rest).astype(np.float32)
