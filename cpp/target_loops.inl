@@ -15,6 +15,7 @@
 // They serve the next.
 #include "nearest.inl"
 // Rows are packed there.
+#include "closest.inl"
 #include "distances.inl"
 #include "noise.inl"
 #include "sample_mixture.inl"
@@ -38,6 +39,9 @@ constexpr Targets table(const char* name) {
           all_distances_rows,
           label_distances,
           add_moved_rows,
+          encode_candidates,
+          closest_rows,
+          square_codes,
           chacha20,
           sample_rows};
 }

@@ -5,6 +5,12 @@ checks dtype, layout and shape of what it passes. The kernels themselves check n
 one computes is written in cpp/kernels.hpp.
 """
 
+from cloister._backend.closest import (
+    CANDIDATE_BLOCK,
+    ClosestState,
+    closest,
+    code_squares,
+)
 from cloister._backend.library import (
     TARGETS,
     num_threads,
@@ -25,15 +31,19 @@ from cloister._backend.rows import ROW_DTYPES, encode
 from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
 
 __all__ = [
+    "CANDIDATE_BLOCK",
     "MOMENTS",
     "ROW_DTYPES",
     "TARGETS",
+    "ClosestState",
     "Grid",
     "Partition",
     "ScreenedRows",
     "all_distances",
     "bins",
     "chacha20_block",
+    "closest",
+    "code_squares",
     "encode",
     "moments",
     "nearest",
