@@ -4,6 +4,7 @@
 import math
 import numbers
 import warnings
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -20,25 +21,31 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cloister.centred_rows import Array, CentredRows, checked_variance
 from cloister.errors import InvalidInput, InvalidType
-from cloister.kmeans_plusplus import plus_plus
+from cloister.kmeans_parallel import parallel
+from cloister.kmeans_plusplus import plus_plus, random_rows
 from cloister.lloyd import lloyd
+from cloister.sample_weight import check_sample_weight
+
+_STARTS = {"k-means++": plus_plus, "k-means||": parallel, "random": random_rows}
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """k-means by Lloyd's algorithm. It gives no privacy: its results are functions of single rows.
 
-    Drop-in for `sklearn.cluster.KMeans` on dense data without sample weights. Distances are
-    taken in float32, relative to the mean of the training rows, so that data far from the
-    origin loses nothing; sums are exact integers. Results are therefore the same bits for any
-    number of threads and any instruction set. float32 C-contiguous input is not copied; any
-    other is converted once, to float32 relative to the mean.
+    Drop-in for `sklearn.cluster.KMeans` on dense data. Distances are taken in float32, relative to
+    the mean of the training rows, so that data far from the origin loses nothing; sums are exact
+    integers. Results are therefore the same bits for any number of threads and any instruction set.
+    float32 C-contiguous input is not copied; any other is converted once, to float32 relative to
+    the mean.
 
     Parameters
     ----------
     n_clusters : int, default=8
         Number of clusters k, at most the number of rows.
-    init : {"k-means++", "random"} or array of shape (n_clusters, d), default="k-means++"
-        Greedy k-means++ over all rows, distinct random rows, or the initial centres themselves.
+    init : {"k-means++", "k-means||", "random"} or array of shape (n_clusters, d)
+        By default greedy k-means++ over all rows, whatever k. With thousands of clusters
+        "k-means||" is faster: 5 rounds draw about k / 2 candidates each, of which weighted
+        k-means++ keeps k (Bahmani et al. 2012). Or distinct random rows, or the initial centres.
     n_init : int or "auto", default="auto"
         Number of runs from different initial centres, of which the one with the smallest
         inertia is kept. "auto" is 10 for ``init="random"`` and 1 otherwise.
@@ -102,7 +109,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.metric = metric
         self.random_state = random_state
 
-    def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
+    def fit(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
         """Find the clusters of `X`.
 
         Parameters
@@ -110,6 +119,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         X : array of shape (n, d)
             Real numbers; float16, float32, float64 or integers. A memmap stays on disk.
         y : ignored
+        sample_weight : array of shape (n,), optional
+            At least 0: a row of weight 2 counts as two rows, one of weight 0 as none, but for the
+            tolerance (as in scikit-learn). Below 2^-50 of the largest, weights count as 0.
 
         Returns
         -------
@@ -122,6 +134,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 f"n_samples={len(data)} should be >= n_clusters={self.n_clusters}: "
                 "pass more rows or ask for fewer clusters"
             )
+        weights = check_sample_weight(sample_weight, len(data))
         random_state = check_random_state(self.random_state)
         with np.errstate(over="ignore", invalid="ignore"):  # reported with the rows' spread
             is_cosine = self.metric == "cosine"
@@ -130,24 +143,26 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             rows = self._rows(data)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
-        best_distances = np.full(len(rows), np.inf)
+        run = partial(
+            lloyd,
+            rows,
+            max_iter=self.max_iter,
+            tolerance=tolerance,
+            on_sphere=is_cosine,
+            weights=weights,
+        )
+        best = math.inf
         for _ in range(n_init):
-            start = self._initial_centres(rows, random_state)
-            result = lloyd(
-                rows,
-                start,
-                max_iter=self.max_iter,
-                tolerance=tolerance,
-                on_sphere=is_cosine,
-            )
+            result = run(self._initial_centres(rows, random_state, weights))
             centres = result.centres + self._shift
             labels, distances = self._assign(rows, centres)
-            if distances.sum() < best_distances.sum():
-                best_distances = distances
+            inertia = self._inertia(distances, weights)
+            if inertia < best:
+                best = inertia
                 self.cluster_centers_ = centres
                 self.labels_ = labels
                 self.n_iter_ = result.n_iter
-        self.inertia_ = self._inertia(best_distances)
+        self.inertia_ = best
         self._warn_of_duplicates()
         return self
 
@@ -168,9 +183,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return distances
         return np.sqrt(distances, out=distances)
 
-    def score(self, X: npt.ArrayLike, y: object = None) -> float:
-        """Return minus what `inertia_` would be on the rows of `X`."""
-        return -self._inertia(self._assign(self._fitted_rows(X), self.cluster_centers_)[1])
+    def score(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Return minus what `inertia_` would be on the rows of `X` and these weights."""
+        rows = self._fitted_rows(X)
+        weights = check_sample_weight(sample_weight, len(rows))
+        return -self._inertia(self._assign(rows, self.cluster_centers_)[1], weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -191,8 +210,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise InvalidInput(f"tol must be finite and at least 0, got {self.tol!r}")
         if self.metric not in ("euclidean", "cosine"):
             raise InvalidInput(f"metric must be 'euclidean' or 'cosine', got {self.metric!r}")
-        if isinstance(self.init, str) and self.init not in ("k-means++", "random"):
-            raise InvalidInput(f"init must be 'k-means++', 'random' or an array, got {self.init!r}")
+        if isinstance(self.init, str) and self.init not in _STARTS:
+            known = ", ".join(map(repr, _STARTS))
+            raise InvalidInput(f"init must be {known} or an array, got {self.init!r}")
         if isinstance(self.n_init, str):
             if self.n_init != "auto":
                 raise InvalidInput(f"n_init must be 'auto' or an integer, got {self.n_init!r}")
@@ -229,11 +249,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _near(self, centres: Array) -> Array:
         return (centres - self._shift).astype(np.float32)
 
-    def _initial_centres(self, rows: CentredRows, random_state: np.random.RandomState) -> Array:
+    def _initial_centres(
+        self, rows: CentredRows, random_state: np.random.RandomState, weights: Array | None
+    ) -> Array:
         if isinstance(self.init, str):
-            if self.init == "random":
-                return rows.take(random_state.choice(len(rows), self.n_clusters, replace=False))
-            return rows.take(plus_plus(rows, self.n_clusters, random_state))
+            choose = _STARTS[self.init]
+            return rows.take(choose(rows, self.n_clusters, random_state, weights))
         try:
             centres = np.asarray(self.init, np.float64)
         except (TypeError, ValueError) as error:
@@ -254,8 +275,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         rows.nearest(self._near(centres), labels=labels, distances=distances)
         return labels, distances
 
-    def _inertia(self, distances: Array) -> float:
-        return float(distances.sum()) * (0.5 if self.metric == "cosine" else 1.0)
+    def _inertia(self, distances: Array, weights: Array | None) -> float:
+        total = distances.sum() if weights is None else (distances * weights).sum()
+        return float(total) * (0.5 if self.metric == "cosine" else 1.0)
 
     def _warn_of_duplicates(self) -> None:
         found = len(np.unique(self.labels_))

@@ -8,6 +8,7 @@ import numpy as np
 from cloister import _backend
 from cloister._backend import CANDIDATE_BLOCK, ClosestState
 from cloister.centred_rows import Array, CentredRows
+from cloister.errors import InvalidInput
 
 
 class Rows(Protocol):
@@ -63,6 +64,32 @@ def plus_plus(
         best = int(potentials.sum(axis=0).argmin())
         chosen[j] = drawn[best]
     return chosen
+
+
+def random_rows(
+    rows: Rows,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    weights: Array | None = None,
+) -> Array:
+    """Choose different rows one after the other, each in proportion to its weight.
+
+    Parameters and return value are those of `plus_plus`; the draws are scikit-learn's.
+
+    Raises
+    ------
+    InvalidInput
+        If fewer than `n_clusters` rows have a weight above 0.
+    """
+    masses = np.ones(len(rows)) if weights is None else weights
+    available = int(np.count_nonzero(masses))
+    if available < n_clusters:
+        raise InvalidInput(
+            f"init='random' needs n_clusters={n_clusters} rows of weight above 0, got {available}: "
+            "ask for fewer clusters"
+        )
+    share = masses / masses.sum()
+    return random_state.choice(len(rows), n_clusters, replace=False, p=share)
 
 
 class _Candidates:
