@@ -121,14 +121,6 @@ struct Hopeful {
   uint32_t bits[candidate_block];
 };
 
-template <class Vector, class Element>
-[[gnu::always_inline]] inline Vector load_some(const Element* source, int64_t count) {
-  if (count == lanes) return load<Vector>(source);
-  Element values[lanes] = {};
-  for (int64_t lane = 0; lane < count; ++lane) values[lane] = source[lane];
-  return load<Vector>(values);
-}
-
 // How far a candidate may be from what the codes of rows stand for, so that it may be closer to the
 // rows than they are to any centre. Distances in float32 are right to (d / 32 + 9) half_ulp of
 // themselves; the last term stands for squares that vanish.
@@ -268,6 +260,22 @@ inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopefu
   }
 }
 
+inline void find_hopeful(const ClosestTask& task, int64_t begin, int64_t end, Hopeful& found) {
+  found.count = found.pairs = 0;
+  if (!task.near.screened.codes) {
+    const uint32_t all = uint32_t((uint64_t{1} << task.near.k) - 1);
+    for (; found.count < end - begin; ++found.count) {
+      found.rows[found.count] = int32_t(found.count);
+      found.bits[found.count] = all;
+    }
+    return;
+  }
+  for (int64_t i = begin; i < end; i += lanes) {
+    screen_rows_together(task, begin, i, end - i < lanes ? end - i : lanes, found);
+  }
+  if (found.pairs < end - begin) refine_hopeful(task, begin, found);  // else most come closer
+}
+
 void closest_rows(const ClosestTask& task, int64_t begin, int64_t end) {
   const Closest& out = task.out;
   for (int64_t i = begin; i < end; ++i) {
@@ -276,21 +284,15 @@ void closest_rows(const ClosestTask& task, int64_t begin, int64_t end) {
     }
     out.improved[i] = 0;
   }
-  Hopeful found;
-  found.count = found.pairs = 0;
-  if (task.near.screened.codes) {
+  if (task.near.d <= distance_lanes && !task.near.screened.codes) {
     for (int64_t i = begin; i < end; i += lanes) {
-      screen_rows_together(task, begin, i, end - i < lanes ? end - i : lanes, found);
+      measure_narrow_rows(task, i, end - i < lanes ? end - i : lanes);
     }
-    if (found.pairs < end - begin) refine_hopeful(task, begin, found);  // else most come closer
   } else {
-    const uint32_t all = uint32_t((uint64_t{1} << task.near.k) - 1);
-    for (int64_t i = begin; i < end; ++i) {
-      found.rows[found.count] = int32_t(i - begin);
-      found.bits[found.count++] = all;
-    }
+    Hopeful found;
+    find_hopeful(task, begin, end, found);
+    measure_hopeful(task, begin, found);
   }
-  measure_hopeful(task, begin, found);
   if (task.near.k <= 8) return add_potentials<1>(task, begin, end);
   if (task.near.k <= 16) return add_potentials<2>(task, begin, end);
   add_potentials<4>(task, begin, end);

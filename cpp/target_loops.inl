@@ -14,7 +14,9 @@
 #include "refine.inl"
 // They serve the next.
 #include "nearest.inl"
-// Rows are packed there.
+// Rows are packed and measured there.
+#include "closest_narrow.inl"
+// It serves the next.
 #include "closest.inl"
 #include "distances.inl"
 #include "noise.inl"

@@ -57,7 +57,7 @@ def check_steps(rows, shift, weights, *, is_screened, counts=(1, 5, 5, 7, 2, 9),
 
 @pytest.mark.parametrize("is_screened", [False, True])
 @pytest.mark.parametrize("kind", ["gaussian", "clusters", "ties", "dwarfed"])
-@pytest.mark.parametrize("d", [1, 31, 64, 100, 513])
+@pytest.mark.parametrize("d", [1, 8, 31, 32, 33, 100, 513])
 def test_equals_the_reference(target, d, kind, is_screened):
     rows, shift, _ = make_problem(150, d, kind=kind)
     check_steps(rows, shift if kind != "ties" else None, None, is_screened=is_screened)

@@ -4,7 +4,6 @@
 import math
 import numbers
 import warnings
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -143,17 +142,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             rows = self._rows(data)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
-        run = partial(
-            lloyd,
-            rows,
-            max_iter=self.max_iter,
-            tolerance=tolerance,
-            on_sphere=is_cosine,
-            weights=weights,
-        )
+        options: dict[str, Any] = {"max_iter": self.max_iter, "tolerance": tolerance}
         best = math.inf
         for _ in range(n_init):
-            result = run(self._initial_centres(rows, random_state, weights))
+            start = self._initial_centres(rows, random_state, weights)
+            result = lloyd(rows, start, on_sphere=is_cosine, weights=weights, **options)
             centres = result.centres + self._shift
             labels, distances = self._assign(rows, centres)
             inertia = self._inertia(distances, weights)
