@@ -33,8 +33,11 @@ def as_codes(rows, shift, is_screened):
     return {"screened": screened, "squares": _backend.code_squares(screened)}
 
 
-def check_steps(rows, shift, weights, *, is_screened, counts=(1, 5, 5, 7, 2, 9), seed=0):
-    """Play a few steps of k-means++ on kernel and twin; the best candidate is accepted."""
+def check_steps(rows, shift, weights, *, is_screened, counts=(1, 5, 5, 7, 2, 9), off=0.0, seed=0):
+    """Play a few steps of k-means++ on kernel and twin; the best candidate is accepted.
+
+    Candidates are rows, moved by up to `off` in every coordinate.
+    """
     rng = np.random.default_rng(seed)
     x = rows if shift is None else rows - shift
     state = ClosestState.without_centres(len(rows), ROOM)
@@ -42,6 +45,7 @@ def check_steps(rows, shift, weights, *, is_screened, counts=(1, 5, 5, 7, 2, 9),
     nearest, accepted = np.full(len(rows), np.inf, np.float32), -1
     for count in counts:
         candidates = x[rng.choice(len(rows), count)]
+        candidates += rng.uniform(-off, off, candidates.shape).astype(np.float32)
         found = _backend.closest(rows, candidates, state, accepted=accepted, **options)
         np.testing.assert_array_equal(state.closest, nearest)
         measured, is_closer, sums = reference.closest(x, candidates, nearest, weights)
@@ -96,6 +100,14 @@ def test_threads_give_the_same_bits(threads, restore_threads):
         outputs.append((sums, state.improved, state.closest))
     for expected, found in zip(*outputs, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_the_screen_allows_for_what_codes_of_candidates_leave_out(target, d):
+    rows = np.random.default_rng(d).integers(-127, 128, (2000, d)).astype(np.float32)
+    rows[:, 0] = 127  # codes of such rows leave out nothing
+    assert _backend.screen_rows(rows, None).errors.max() == 0
+    check_steps(rows, None, None, is_screened=True, off=0.9)
 
 
 @pytest.mark.parametrize("scale", [1e-14, 1e14])
