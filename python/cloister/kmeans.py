@@ -42,9 +42,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_clusters : int, default=8
         Number of clusters k, at most the number of rows.
     init : {"k-means++", "k-means||", "random"} or array of shape (n_clusters, d)
-        By default greedy k-means++ over all rows, whatever k. With thousands of clusters
-        "k-means||" is faster: 5 rounds draw about k / 2 candidates each, of which weighted
-        k-means++ keeps k (Bahmani et al. 2012). Or distinct random rows, or the initial centres.
+        By default greedy k-means++ over all rows, whatever k. With thousands of clusters and far
+        more rows "k-means||" is faster: 5 rounds draw about k / 2 candidates each, of which
+        weighted k-means++ keeps k (Bahmani et al. 2012). Or distinct random rows, or the centres.
     n_init : int or "auto", default="auto"
         Number of runs from different initial centres, of which the one with the smallest
         inertia is kept. "auto" is 10 for ``init="random"`` and 1 otherwise.
