@@ -128,6 +128,31 @@ void register_nearest(py::module_& m) {
   });
 }
 
+void register_closest(py::module_& m) {
+  m.attr("candidate_block") = candidate_block;
+  m.attr("most_candidates") = most_candidates;
+  m.def("closest",
+        [](Address rows, int64_t n, int64_t d, Address shift, Address weights, Address codes,
+           Address scales, Address norms, Address errors, Address squares, Address candidates,
+           int64_t count, Address nearest_so_far, Address distances, Address improved,
+           Address potentials, int64_t stride, int64_t accepted, int64_t threads, Address stream) {
+          run([&] {
+            closest(at<const float>(rows), n, d, at<const float>(shift), at<const double>(weights),
+                    {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
+                    at<const int32_t>(squares), at<const float>(candidates), count,
+                    {at<float>(nearest_so_far), at<float>(distances), at<uint32_t>(improved),
+                     at<double>(potentials), stride, accepted},
+                    on(threads, stream));
+          });
+        });
+  m.def("code_squares",
+        [](Address codes, int64_t n, int64_t d, Address out, int64_t threads, Address stream) {
+          run([&] {
+            code_squares(at<const uint8_t>(codes), n, d, at<int32_t>(out), on(threads, stream));
+          });
+        });
+}
+
 void register_random(py::module_& m) {
   m.def("noise", [](Address key, uint32_t stream_id, double sigma, int64_t n, Address out,
                     int64_t threads, Address stream) {
@@ -163,6 +188,7 @@ PYBIND11_MODULE(PKG_MODULE, m, py::mod_gil_not_used()) {
   register_rows(m);
   register_tallies(m);
   register_nearest(m);
+  register_closest(m);
   register_random(m);
   register_targets(m);
 }

@@ -155,6 +155,29 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
 void all_distances(const float* rows, int64_t n, int64_t d, const float* shift,
                    const float* centres, int64_t k, float* out, Execution execution);
 
+// Candidates for the next centre of k-means++ (owner-side). With D as in `nearest`, x = row - shift
+// and w = weights[i] (null: 1), first takes in the candidate accepted last,
+//   closest[i] = distances[i, accepted]  where bit `accepted` of improved[i] is set (accepted < 0:
+//   nowhere), and then sets, for every candidate l < count <= most_candidates,
+//   bit l of improved[i] = D(x, candidate l) < closest[i], and then distances[i, l] = D,
+//   potentials[b, l] = sum over the rows i of block b, in order, of w min(closest[i], D(x, l)):
+// each product and sum rounded to float64. A block has candidate_block rows, the last one the rest.
+// All are the same bits for any number of threads and any instruction set.
+constexpr int64_t candidate_block = 1024, most_candidates = 32;
+struct Closest {
+  float* closest;      // (n,)
+  float* distances;    // (n, stride), of which only those that improve are written
+  uint32_t* improved;  // (n,)
+  double* potentials;  // (blocks, count)
+  int64_t stride;      // at least count
+  int64_t accepted;
+};
+// screened: as for nearest, and code_squares[i] = sum (screened.codes[i] - 128)^2; or both null.
+void closest(const float* rows, int64_t n, int64_t d, const float* shift, const double* weights,
+             ScreenedRows screened, const int32_t* code_squares, const float* candidates,
+             int64_t count, Closest out, Execution execution);
+void code_squares(const uint8_t* codes, int64_t n, int64_t d, int32_t* out, Execution execution);
+
 // out[i] = round(sigma * g_i), g_i independent standard normal, sampled exactly; ties upwards.
 // Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b), so
 // the output depends on neither target nor threads. Its words of counters 0 up start attempts, in

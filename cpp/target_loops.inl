@@ -21,6 +21,10 @@
 #include "encode.inl"
 #include "moments.inl"
 #include "nearest.inl"
+// Rows are packed and measured there.
+#include "closest_narrow.inl"
+// It serves the next.
+#include "closest.inl"
 #include "noise.inl"
 #include "ranges.inl"
 #include "sample_mixture.inl"
@@ -48,6 +52,9 @@ constexpr Targets table(const char* name) {
       .all_distances_rows = all_distances_rows,
       .label_distances = label_distances,
       .add_moved_rows = add_moved_rows,
+      .encode_candidates = encode_candidates,
+      .closest_rows = closest_rows,
+      .square_codes = square_codes,
       .chacha20 = chacha20,
       .judge_attempts = judge_attempts,
       .sample_rows = sample_rows,

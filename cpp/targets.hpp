@@ -72,6 +72,23 @@ constexpr double rounding_magic = 6755399441055744.0;  // 1.5 * 2^52
 
 enum AttemptVerdict : uint8_t { attempt_rejected = 0, attempt_accepted = 1, attempt_open = 2 };
 
+// Candidates as codes, (count, padded_codes(d)), and codes of what those leave out.
+struct CandidateCodes {
+  int8_t *codes, *fine_codes;
+  int32_t *offsets, *fine_offsets;  // -128 * the sum of the codes
+  float *scales, *fine_scales;
+  float *errors, *fine_errors;  // at least what is left out, of the latter by both
+  // Half the squared norms of what the codes stand for, of the latter both together.
+  float *half_squares, *fine_half_squares;
+};
+
+struct ClosestTask {
+  NearestTask near;             // its centres are the candidates
+  const int32_t* code_squares;  // null where there are no codes
+  CandidateCodes candidates;
+  Closest out;
+};
+
 struct SampleTask {
   uint64_t seed;
   int64_t first_row;
@@ -128,6 +145,10 @@ struct Targets {
   // Each row added leaves the bits of rounding_magic in each sum, each row removed takes them off.
   int64_t (*add_moved_rows)(const NearestTask& task, int64_t begin, int64_t end,
                             const int32_t* labels, const int32_t* previous, const ClusterSums& out);
+  void (*encode_candidates)(const ClosestTask& task);
+  // One block of rows.
+  void (*closest_rows)(const ClosestTask& task, int64_t begin, int64_t end);
+  void (*square_codes)(const uint8_t* codes, int64_t d, int64_t begin, int64_t end, int32_t* out);
   // `blocks` consecutive 64-byte blocks from `counter` on.
   void (*chacha20)(const uint32_t* key, uint32_t counter, const uint32_t* nonce, int64_t blocks,
                    uint32_t* out);

@@ -18,7 +18,14 @@ from cloister.kmeans import KMeans
 from cloister.kmeans_plusplus import plus_plus
 
 
-@parametrize_with_checks([KMeans(), KMeans(init="random", n_init=2), KMeans(metric="cosine")])
+@parametrize_with_checks(
+    [KMeans(), KMeans(init="random", n_init=2), KMeans(init="k-means||", metric="cosine")],
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": "draws depend on the order of the rows"
+    },
+    xfail_strict=False,
+)
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")  # 4 rows are all that one has
 def test_scikit_learn_contract(estimator, check):
     if estimator.metric == "cosine" and check.func.__name__ == "check_estimators_dtypes":
         with pytest.raises(InvalidInput, match="row 15 of X is zero"):  # as documented

@@ -4,6 +4,7 @@ import numpy as np
 
 from cloister import _backend
 from cloister.centred_rows import Array, CentredRows
+from cloister.sample_weight import weight_scales
 
 # With fewer centres a row's list costs as much as all of them do: measured, d = 128 and 512.
 _FEWEST_CENTRES = 256
@@ -25,15 +26,20 @@ class Assignment:
     labels : int32 array of shape (n,)
         Nearest centre of each row.
     sums : int64 array of shape (k, d)
-        ``rint(point * weight * rows.sum_scale)`` added up.
+        ``rint(point * weight * sum_scale)`` added up.
     counts : int64 array of shape (k,)
-        ``rint(weight * rows.count_scale)`` added up.
+        ``rint(weight * count_scale)`` added up.
+    sum_scale, count_scale : float
+        Powers of two.
     recalled : int
         Rows that the last update settled without looking at all centres.
     """
 
-    def __init__(self, rows: CentredRows, n_clusters: int) -> None:
-        self.rows = rows
+    def __init__(self, rows: CentredRows, n_clusters: int, weights: Array | None = None) -> None:
+        self.rows, self._weights = rows, weights
+        self.sum_scale, self.count_scale = rows.sum_scale, 1.0
+        if weights is not None:
+            self.sum_scale, self.count_scale = weight_scales(rows.spread, weights)
         self.labels = np.zeros(len(rows), np.int32)
         self.sums = np.zeros((n_clusters, rows.values.shape[1]), np.int64)
         self.counts = np.zeros(n_clusters, np.int64)
@@ -56,6 +62,9 @@ class Assignment:
             distances=distances,
             sums=self.sums,
             counts=self.counts,
+            weights=self._weights,
+            sum_scale=self.sum_scale,
+            count_scale=self.count_scale,
             recollection=recollection,
             updates=not is_first,
         )
@@ -64,6 +73,21 @@ class Assignment:
             self._history.learn(changes.recalled)
         self._centres = centres
         return changes.moved
+
+    def distances(self, centres: Array) -> Array:
+        """Return squared distances to the nearest of `centres`; 0 where a row has no weight."""
+        distances = np.empty(len(self.rows))
+        self.rows.nearest(centres, distances=distances)
+        if self._weights is not None:
+            distances[np.rint(self._weights * self.count_scale) == 0] = 0
+        return distances
+
+    def added(self, indices: Array) -> tuple[Array, Array]:
+        """Return what some rows add to sums and to counts, as the kernel rounds it."""
+        weights = np.ones(len(indices)) if self._weights is None else self._weights[indices]
+        points = self.rows.take(indices).astype(np.float64) * weights[:, None] * self.sum_scale
+        masses = np.rint(weights * self.count_scale)
+        return np.rint(points).astype(np.int64), masses.astype(np.int64)
 
 
 def _makes_lists(rows: CentredRows, n_clusters: int) -> bool:

@@ -121,12 +121,7 @@ class CentredRows:
     def nearest(self, centres: Array, **outputs: Any) -> _backend.Changes:
         """Fill the outputs of the nearest kernel, which sees the points of this object."""
         return _backend.nearest(
-            self.values,
-            centres,
-            shift=self.shift,
-            screened=self.screened,
-            sum_scale=self.sum_scale,
-            **outputs,
+            self.values, centres, shift=self.shift, screened=self.screened, **outputs
         )
 
     def all_distances(self, centres: Array, out: Array) -> None:

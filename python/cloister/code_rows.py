@@ -252,7 +252,8 @@ class CodeAssignment:
     """The nearest point of the grid for every row: see `assignment.Assignment`."""
 
     def __init__(self, rows: CodeRows, n_clusters: int) -> None:
-        self.rows = rows
+        self._rows = rows
+        self.sum_scale, self.count_scale = rows.sum_scale, 1.0
         self.labels = np.full(len(rows), -1, np.int32)
         self.sums = np.zeros((n_clusters, rows.d), np.int64)
         self.counts = np.zeros(n_clusters, np.int64)
@@ -262,5 +263,16 @@ class CodeAssignment:
         previous = self.labels.copy()
         self.sums.fill(0)
         self.counts.fill(0)
-        self.rows.nearest(centres, labels=self.labels, sums=self.sums, counts=self.counts)
+        self._rows.nearest(centres, labels=self.labels, sums=self.sums, counts=self.counts)
         return int((self.labels != previous).sum())
+
+    def distances(self, centres: Array) -> Array:
+        """Return squared distances to the nearest of `centres`."""
+        distances = np.empty(len(self._rows))
+        self._rows.nearest(centres, distances=distances)
+        return distances
+
+    def added(self, indices: Array) -> tuple[Array, Array]:
+        """Return what some rows add to sums and to counts."""
+        points = self._rows.take(indices).astype(np.float64) * self.sum_scale
+        return np.rint(points).astype(np.int64), np.ones(len(indices), np.int64)

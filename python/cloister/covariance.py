@@ -75,7 +75,7 @@ class Covariances:
         if self.is_full_rank:
             roots = self.directions * np.sqrt(self.variances)[:, :, None]
             # Roots of a covariance differ by a rotation; the kernel skips a triangle's zeros.
-            return np.linalg.qr(roots, mode="r").astype(np.float32, order="C"), None
+            return np.asarray(np.linalg.qr(roots, mode="r")).astype(np.float32, order="C"), None
         excess = np.maximum(self.variances - self.rest[:, :1], 0)
         factors = self.directions * np.sqrt(excess)[:, :, None]
         return factors.astype(np.float32, order="C"), np.sqrt(self.rest).astype(np.float32)

@@ -2,7 +2,6 @@
 # mypy: allow-subclassing-any
 
 import math
-import numbers
 import warnings
 from typing import Any, Self
 
@@ -21,20 +20,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cloister.assignment import Assignment
 from cloister.centred_rows import Array, CentredRows, checked_variance, is_ready
 from cloister.errors import InvalidInput, InvalidType
-from cloister.kmeans_plusplus import plus_plus
+from cloister.kmeans_parameters import STARTS, number_of_runs
 from cloister.kmeans_streamed import assigned, fit_codes, resident_or_source, transformed
 from cloister.lloyd import lloyd
 from cloister.parameters import check_flag
+from cloister.sample_weight import check_sample_weight, refuse_weights
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """k-means by Lloyd's algorithm. It gives no privacy: its results are functions of single rows.
 
-    Drop-in for `sklearn.cluster.KMeans` on dense data without sample weights. Distances are
-    taken in float32, relative to the mean of the training rows, so that data far from the
-    origin loses nothing; sums are exact integers. Results are therefore the same bits for any
-    number of threads and any instruction set. float32 C-contiguous input is not copied; any
-    other is converted once, to float32 relative to the mean.
+    Drop-in for `sklearn.cluster.KMeans` on dense data. Distances are taken in float32, relative to
+    the mean of the training rows, so that data far from the origin loses nothing; sums are exact
+    integers. Results are therefore the same bits for any number of threads and any instruction set.
+    float32 C-contiguous input is not copied; any other is converted once, to float32 relative to
+    the mean.
 
     Of rows that are not resident (memory maps, file names and patterns, pyarrow objects, iterables
     of batches: see `cloister.sources.as_source`) the int16 codes are clustered: rows about their
@@ -45,8 +45,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     ----------
     n_clusters : int, default=8
         Number of clusters k, at most the number of rows.
-    init : {"k-means++", "random"} or array of shape (n_clusters, d), default="k-means++"
-        Greedy k-means++ over all rows, distinct random rows, or the initial centres themselves.
+    init : {"k-means++", "k-means||", "random"} or array of shape (n_clusters, d)
+        By default greedy k-means++ over all rows, whatever k. With thousands of clusters and far
+        more rows "k-means||" is faster: 5 rounds draw about k / 2 candidates each, of which
+        weighted k-means++ keeps k (Bahmani et al. 2012). Or distinct random rows, or the centres.
     n_init : int or "auto", default="auto"
         Number of runs from different initial centres, of which the one with the smallest
         inertia is kept. "auto" is 10 for ``init="random"`` and 1 otherwise.
@@ -114,7 +116,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.cache = cache
         self.random_state = random_state
 
-    def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
+    def fit(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
         """Find the clusters of `X`.
 
         Parameters
@@ -122,14 +126,18 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         X : array of shape (n, d)
             Real numbers; float16, float32, float64 or integers. Memory maps and files stay on disk.
         y : ignored
+        sample_weight : array of shape (n,), optional
+            At least 0: a row of weight 2 counts as two rows, one of weight 0 as none, but for the
+            tolerance (as in scikit-learn). Below 2^-50 of the largest, weights count as 0.
 
         Returns
         -------
         self
         """
-        n_init = self._check_parameters()
+        n_init = number_of_runs(self)
         X, source = resident_or_source(X, cache=check_flag("cache", self.cache))
         if source is not None:
+            refuse_weights(sample_weight)
             fit_codes(self, X, source, n_init)
             self._warn_of_duplicates()
             return self
@@ -139,6 +147,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 f"n_samples={len(data)} should be >= n_clusters={self.n_clusters}: "
                 "pass more rows or ask for fewer clusters"
             )
+        weights = check_sample_weight(sample_weight, len(data))
         random_state = check_random_state(self.random_state)
         is_cosine = self.metric == "cosine"
         if is_cosine:
@@ -151,26 +160,22 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         rows = rows.with_codes(self.n_clusters)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
-        best_distances = np.full(len(rows), np.inf)
+        options: dict[str, Any] = {"max_iter": self.max_iter, "tolerance": tolerance}
+        best = math.inf
         for _ in range(n_init):
-            start = self._initial_centres(rows, random_state)
-            assignment = Assignment(rows, self.n_clusters)
-            result = lloyd(
-                assignment,
-                start,
-                max_iter=self.max_iter,
-                tolerance=tolerance,
-                on_sphere=is_cosine,
-            )
+            start = self._initial_centres(rows, random_state, weights)
+            assignment = Assignment(rows, self.n_clusters, weights)
+            result = lloyd(assignment, start, on_sphere=is_cosine, **options)
             centres = result.centres + self._shift
             distances = np.empty(len(rows))
             assignment.update(self._near(centres), distances)
-            if distances.sum() < best_distances.sum():
-                best_distances = distances
+            inertia = self._inertia(distances, weights)
+            if inertia < best:
+                best = inertia
                 self.cluster_centers_ = centres
                 self.labels_ = assignment.labels
                 self.n_iter_ = result.n_iter
-        self.inertia_ = self._inertia(best_distances)
+        self.inertia_ = best
         self._warn_of_duplicates()
         return self
 
@@ -185,9 +190,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         """
         return transformed(self, X)
 
-    def score(self, X: npt.ArrayLike, y: object = None) -> float:
-        """Return minus what `inertia_` would be on the rows of `X`."""
-        return -assigned(self, X)[1]
+    def score(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Return minus what `inertia_` would be on the rows of `X` and these weights."""
+        return -assigned(self, X, sample_weight)[1]
 
     def _distances(self, rows: CentredRows) -> Array:
         distances = np.empty((len(rows), len(self.cluster_centers_)), np.float32)
@@ -205,32 +212,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
-
-    def _check_parameters(self) -> int:
-        """Raise unless all parameters are as documented; return the number of runs."""
-        _check_count("n_clusters", self.n_clusters)
-        _check_count("max_iter", self.max_iter)
-        if isinstance(self.tol, bool) or not isinstance(self.tol, numbers.Real):
-            raise InvalidType(f"tol must be a number, got {self.tol!r}")
-        if not 0 <= self.tol < math.inf:
-            raise InvalidInput(f"tol must be finite and at least 0, got {self.tol!r}")
-        if self.metric not in ("euclidean", "cosine"):
-            raise InvalidInput(f"metric must be 'euclidean' or 'cosine', got {self.metric!r}")
-        if isinstance(self.init, str) and self.init not in ("k-means++", "random"):
-            raise InvalidInput(f"init must be 'k-means++', 'random' or an array, got {self.init!r}")
-        if isinstance(self.n_init, str):
-            if self.n_init != "auto":
-                raise InvalidInput(f"n_init must be 'auto' or an integer, got {self.n_init!r}")
-            return 10 if isinstance(self.init, str) and self.init == "random" else 1
-        _check_count("n_init", self.n_init)
-        if not isinstance(self.init, str) and self.n_init > 1:
-            warnings.warn(
-                f"explicit initial centres make all runs equal: one run instead of {self.n_init}",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-            return 1
-        return self.n_init
 
     def _validated(self, X: npt.ArrayLike, *, reset: bool) -> Array:
         accepted = [np.float64, np.float32, np.float16]
@@ -258,11 +239,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _near(self, centres: Array) -> Array:
         return (centres - self._shift).astype(np.float32)
 
-    def _initial_centres(self, rows: CentredRows, random_state: np.random.RandomState) -> Array:
+    def _initial_centres(
+        self, rows: CentredRows, random_state: np.random.RandomState, weights: Array | None
+    ) -> Array:
         if isinstance(self.init, str):
-            if self.init == "random":
-                return rows.take(random_state.choice(len(rows), self.n_clusters, replace=False))
-            return rows.take(plus_plus(rows, self.n_clusters, random_state))
+            choose = STARTS[self.init]
+            return rows.take(choose(rows, self.n_clusters, random_state, weights))
         try:
             centres = np.asarray(self.init, np.float64)
         except (TypeError, ValueError) as error:
@@ -283,8 +265,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         rows.nearest(self._near(centres), labels=labels, distances=distances)
         return labels, distances
 
-    def _inertia(self, distances: Array) -> float:
-        return float(distances.sum()) * (0.5 if self.metric == "cosine" else 1.0)
+    def _inertia(self, distances: Array, weights: Array | None) -> float:
+        total = distances.sum() if weights is None else (distances * weights).sum()
+        return float(total) * (0.5 if self.metric == "cosine" else 1.0)
 
     def _warn_of_duplicates(self) -> None:
         found = len(np.unique(self.labels_))
@@ -295,13 +278,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 ConvergenceWarning,
                 stacklevel=3,
             )
-
-
-def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise InvalidType(f"{name} must be an integer, got {value!r}")
-    if int(value) < 1:
-        raise InvalidInput(f"{name} must be at least 1, got {value}")
 
 
 def _mean_variance(rows: CentredRows, mean: Array) -> float:

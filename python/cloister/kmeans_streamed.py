@@ -13,6 +13,7 @@ from cloister.code_seeding import plus_plus_codes
 from cloister.errors import InvalidInput
 from cloister.lloyd import lloyd
 from cloister.parameters import check_features, feature_attributes, set_features
+from cloister.sample_weight import check_sample_weight, refuse_weights
 from cloister.sources import (
     Source,
     as_source,
@@ -74,7 +75,7 @@ def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
         if isinstance(model.init, str) and model.init == "k-means++":
             start = plus_plus_codes(rows, model.n_clusters, random_state)
         else:
-            start = model._initial_centres(rows, random_state)
+            start = model._initial_centres(rows, random_state, None)
         result = lloyd(
             CodeAssignment(rows, model.n_clusters),
             start,
@@ -91,13 +92,16 @@ def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
     model.labels_, model.inertia_ = assigned(model, X)
 
 
-def assigned(model: Any, X: Any) -> tuple[Array, float]:
+def assigned(model: Any, X: Any, sample_weight: Any = None) -> tuple[Array, float]:
     """Return the labels of all rows, and their inertia: of the rows themselves, not of codes."""
     labels, inertia = [], 0.0
+    if not is_resident(X):
+        refuse_weights(sample_weight)
     for rows in _centred(model, X):
+        weights = check_sample_weight(sample_weight, len(rows))
         here, distances = model._assign(rows, model.cluster_centers_)
         labels.append(here)
-        inertia += model._inertia(distances)
+        inertia += model._inertia(distances, weights)
     return np.concatenate(labels), inertia
 
 

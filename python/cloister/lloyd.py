@@ -8,30 +8,8 @@ import numpy as np
 from cloister.centred_rows import Array
 
 
-class Rows(Protocol):
-    """The points of an assignment."""
-
-    @property
-    def sum_scale(self) -> float:
-        """What points are multiplied by in sums."""
-        ...
-
-    def take(self, indices: Array) -> Array:
-        """Return points as a float32 array of shape (len(indices), d)."""
-        ...
-
-    def nearest(self, centres: Array, *, distances: Array) -> object:
-        """Fill `distances`, float64 of shape (n,), with squared distances to nearest centres."""
-        ...
-
-
 class Rounds(Protocol):
     """The nearest centre of every row, in one round after another: `Assignment`, say."""
-
-    @property
-    def rows(self) -> Rows:
-        """The points."""
-        ...
 
     @property
     def labels(self) -> Array:
@@ -40,16 +18,34 @@ class Rounds(Protocol):
 
     @property
     def sums(self) -> Array:
-        """Integer sums of the points of each cluster, of shape (k, d)."""
+        """Integer sums of the weighted points of each cluster, of shape (k, d)."""
         ...
 
     @property
     def counts(self) -> Array:
-        """Integers of shape (k,)."""
+        """Integer sums of the weights, of shape (k,)."""
+        ...
+
+    @property
+    def sum_scale(self) -> float:
+        """What weighted points are multiplied by in sums."""
+        ...
+
+    @property
+    def count_scale(self) -> float:
+        """What weights are multiplied by in counts."""
         ...
 
     def update(self, centres: Array) -> int:
         """Assign each row to the nearest of `centres`, float32; return how many rows moved."""
+        ...
+
+    def distances(self, centres: Array) -> Array:
+        """Return squared distances to the nearest of `centres`; 0 where a row has no weight."""
+        ...
+
+    def added(self, indices: Array) -> tuple[Array, Array]:
+        """Return what some rows add to sums and to counts."""
         ...
 
 
@@ -81,7 +77,6 @@ def lloyd(
     on_sphere : bool
         Scale means to unit length (spherical k-means; Dhillon and Modha 2001).
     """
-    rows = assignment.rows
     centres = np.asarray(centres, np.float64)
     n_iter = 0
     while n_iter < max_iter:
@@ -89,7 +84,8 @@ def lloyd(
         near = centres.astype(np.float32)
         moved = assignment.update(near)
         sums, counts, relocated = _relocate_empty(assignment, near)
-        previous, centres = centres, _means(sums, counts, rows.sum_scale, centres, on_sphere)
+        points, sizes = sums / assignment.sum_scale, counts / assignment.count_scale
+        previous, centres = centres, _means(points, sizes, centres, on_sphere)
         # Equal labels have equal sums, bit for bit, so these centres would come again.
         settled = moved == 0 and not relocated
         if settled or ((centres - previous) ** 2).sum() <= tolerance:
@@ -97,10 +93,10 @@ def lloyd(
     return LloydResult(centres, n_iter)
 
 
-def _means(sums: Array, counts: Array, scale: float, previous: Array, on_sphere: bool) -> Array:
+def _means(points: Array, sizes: Array, previous: Array, on_sphere: bool) -> Array:
     """Return sums as means, or as directions; a cell that has none keeps its centre."""
-    points = sums / scale
-    sizes = np.sqrt((points * points).sum(axis=1)) if on_sphere else counts.astype(np.float64)
+    if on_sphere:
+        sizes = np.sqrt((points * points).sum(axis=1))
     has_mean = sizes > 0
     means = previous.copy()
     means[has_mean] = points[has_mean] / sizes[has_mean, None]
@@ -110,22 +106,23 @@ def _means(sums: Array, counts: Array, scale: float, previous: Array, on_sphere:
 def _relocate_empty(assignment: Rounds, centres: Array) -> tuple[Array, Array, bool]:
     """Give each empty cell one of the rows farthest from their centres, as scikit-learn does.
 
-    Returns sums, counts, and whether any row was given; the assignment stays as it is.
+    Rows without weight stay where they are: they count as absent. Returns sums, counts, and whether
+    any row was given; the assignment stays as it is.
     """
-    rows, labels = assignment.rows, assignment.labels
-    sums, counts = assignment.sums, assignment.counts
+    sums, counts, labels = assignment.sums, assignment.counts, assignment.labels
     empty = np.flatnonzero(counts == 0)
     if len(empty) == 0:
         return sums, counts, False
-    distances = np.empty(len(labels))
-    rows.nearest(centres, distances=distances)
+    distances = assignment.distances(centres)
     farthest = np.argsort(-distances, kind="stable")[: len(empty)]
-    if distances[farthest[0]] == 0:  # every row is its centre: fewer different rows than cells
+    farthest = farthest[distances[farthest] > 0]
+    if len(farthest) == 0:  # every row is its centre: fewer different rows than cells
         return sums, counts, False
-    points = np.rint(rows.take(farthest).astype(np.float64) * rows.sum_scale).astype(np.int64)
+    empty = empty[: len(farthest)]
+    points, masses = assignment.added(farthest)
     sums, counts = sums.copy(), counts.copy()
     np.subtract.at(sums, labels[farthest], points)
-    np.subtract.at(counts, labels[farthest], 1)
+    np.subtract.at(counts, labels[farthest], masses)
     sums[empty] = points
-    counts[empty] = 1
+    counts[empty] = masses
     return sums, counts, True

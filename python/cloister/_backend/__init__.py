@@ -5,6 +5,12 @@ checks dtype, layout and shape of what it passes. The kernels themselves check n
 one computes is written in cpp/kernels.hpp.
 """
 
+from cloister._backend.closest import (
+    CANDIDATE_BLOCK,
+    ClosestState,
+    closest,
+    code_squares,
+)
 from cloister._backend.library import (
     TARGETS,
     num_threads,
@@ -34,12 +40,14 @@ from cloister._backend.rows import ROW_DTYPES, encode
 from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
 
 __all__ = [
+    "CANDIDATE_BLOCK",
     "MAX_CALLS",
     "MAX_LISTED_CENTRES",
     "MOMENTS",
     "ROW_DTYPES",
     "TARGETS",
     "Changes",
+    "ClosestState",
     "ColumnRanges",
     "Grid",
     "Neighbours",
@@ -49,6 +57,8 @@ __all__ = [
     "all_distances",
     "bins",
     "chacha20_block",
+    "closest",
+    "code_squares",
     "column_ranges",
     "encode",
     "moments",
