@@ -17,6 +17,7 @@
   return (half & 0x8000u) ? -absolute : absolute;
 }
 
+// A row as float32; the scratch behind it stays zero up to a multiple of norm_lanes.
 inline void load_row(const void* rows, Dtype dtype, int64_t offset, int64_t d, float* row) {
   if (dtype == Dtype::float32) {
     std::memcpy(row, static_cast<const float*>(rows) + offset, size_t(d) * sizeof(float));
@@ -34,45 +35,84 @@ inline void load_row(const void* rows, Dtype dtype, int64_t offset, int64_t d, f
 }
 
 constexpr int64_t norm_lanes = 16;
-
-inline bool all_finite(const float* row, int64_t d) {
-  uint32_t found = 0;
-  for (int64_t j = 0; j < d; ++j) {
-    uint32_t bits;
-    std::memcpy(&bits, row + j, sizeof bits);
-    found |= uint32_t((bits & 0x7f800000u) == 0x7f800000u);
-  }
-  return found == 0;
-}
+constexpr int64_t float64_lanes = lanes / 2;
+constexpr int64_t norm_vectors = norm_lanes / float64_lanes;
 
 // Squares of float32 are exact in float64: whether a target fuses the sum makes no difference.
-inline double row_norm(const float* row, int64_t padded_d) {
-  double sums[norm_lanes] = {};
+// They stay below 2^256, so a sum over a row is finite exactly if every coordinate is.
+inline double row_norm_squared(const float* row, int64_t padded_d) {
+  simd::Float64 sums[norm_vectors] = {};
   for (int64_t j = 0; j < padded_d; j += norm_lanes) {
-    for (int64_t lane = 0; lane < norm_lanes; ++lane) {
-      sums[lane] += double(row[j + lane]) * double(row[j + lane]);
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < norm_vectors; ++v) {
+      const simd::Float64 x = simd::widen(row + j + v * float64_lanes);
+      sums[v] += x * x;
     }
   }
+  double folded[norm_lanes];
+  std::memcpy(folded, sums, sizeof folded);
   for (int64_t half = norm_lanes / 2; half > 0; half /= 2) {
-    for (int64_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
+    for (int64_t lane = 0; lane < half; ++lane) folded[lane] += folded[lane + half];
   }
-  return __builtin_sqrt(sums[0]);
+  return folded[0];
 }
 
+// code = rint(row * factor). Adding rounding_magic rounds to an integer, which is left in the low
+// bits of the sum, in two's complement.
+inline void round_row(const float* row, int64_t padded_d, double factor, int16_t* code) {
+  for (int64_t j = 0; j < padded_d; j += norm_lanes) {
+    simd::Float64 rounded[norm_vectors];
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < norm_vectors; ++v) {
+      rounded[v] = simd::widen(row + j + v * float64_lanes) * factor + rounding_magic;
+    }
+    simd::store_low_words(code + j, rounded);
+  }
+}
+
+// Writes past the caches, which a large output would only flood: a plain store would first read
+// what it overwrites. The caller needs a fence before others may read.
+inline void stream_out(int16_t* target, const int16_t* source, int64_t count) {
+#if defined(__SSE2__)
+  for (; count > 0 && uintptr_t(target) % 16 != 0; --count) *target++ = *source++;
+  for (; count >= 8; count -= 8, target += 8, source += 8) {
+    _mm_stream_si128((__m128i*)target, load<__m128i>(source));
+  }
+#endif
+  std::memcpy(target, source, size_t(count) * sizeof(int16_t));
+}
+
+constexpr int64_t group_floats = 4096;  // of the rows at hand: with their codes, in the first cache
+
+// Rows go through each step in groups, so that a row does not wait for the steps of its own.
 void encode_rows(const void* rows, Dtype dtype, int64_t row_stride, int64_t begin, int64_t end,
                  int64_t d, Clip clip, int16_t* codes, uint8_t* valid) {
   const int64_t padded_d = (d + norm_lanes - 1) / norm_lanes * norm_lanes;
-  const Scratch<float> copy(padded_d);  // what is measured and rounded: zeros past the end
-  float* row = copy.data;
-  for (int64_t i = begin; i < end; ++i) {
-    int16_t* code = codes + i * d;
-    load_row(rows, dtype, i * row_stride, d, row);
-    valid[i] = all_finite(row, d);
-    const double factor = valid[i] ? clip_factor(row_norm(row, padded_d), clip) : 0.0;
-    for (int64_t j = 0; j < d; ++j) {
-      const double scaled = valid[i] ? double(row[j]) * factor : 0.0;
-      code[j] = int16_t(int32_t(rint_small(scaled)));
+  const int64_t group = group_floats / padded_d > 1 ? group_floats / padded_d : 1;
+  const Scratch<float> copies(group * padded_d);  // what is measured and rounded
+  const Scratch<int16_t> staged(group * d + norm_lanes);
+  const Scratch<double> norms_squared(group);
+  for (int64_t first = begin; first < end; first += group) {
+    const int64_t count = end - first < group ? end - first : group;
+    for (int64_t i = 0; i < count; ++i) {
+      float* row = copies.data + i * padded_d;
+      load_row(rows, dtype, (first + i) * row_stride, d, row);
+      norms_squared.data[i] = row_norm_squared(row, padded_d);
     }
-    keep_in_ball(code, d, clip.bound);
+    for (int64_t i = 0; i < count; ++i) {
+      const double norm_squared = norms_squared.data[i];
+      valid[first + i] = norm_squared <= __DBL_MAX__;
+      if (valid[first + i]) {  // the zeros written past its end belong to the next row
+        const double factor = clip_factor(__builtin_sqrt(norm_squared), clip);
+        round_row(copies.data + i * padded_d, padded_d, factor, staged.data + i * d);
+      } else {
+        for (int64_t j = 0; j < d; ++j) staged.data[i * d + j] = 0;
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) keep_in_ball(staged.data + i * d, d, clip.bound);
+    stream_out(codes + first * d, staged.data, count * d);
   }
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
 }

@@ -26,10 +26,22 @@ namespace simd {
 
 typedef int32_t Int32 __attribute__((vector_size(64)));
 typedef float Float32 __attribute__((vector_size(64)));
+typedef double Float64 __attribute__((vector_size(64)));
 constexpr int64_t broadcast_block = 12;  // 2 x 12 accumulators and 3 operands fit 32 registers
 
 [[gnu::always_inline]] inline Int32 add_pair_products(Int32 accumulator, Int32 a, Int32 b) {
   return (Int32)_mm512_dpwssd_epi32((__m512i)accumulator, (__m512i)a, (__m512i)b);
+}
+
+[[gnu::always_inline]] inline Float64 widen(const float* source) {
+  return _mm512_maskz_cvtps_pd(0xFF, _mm256_loadu_ps(source));
+}
+
+[[gnu::always_inline]] inline void store_low_words(int16_t* target, const Float64 (&from)[2]) {
+  for (int v = 0; v < 2; ++v) {
+    const __m512i bits = (__m512i)from[v];
+    _mm_storeu_si128((__m128i*)(target + 8 * v), _mm512_maskz_cvtepi64_epi16(0xFF, bits));
+  }
 }
 
 [[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {

@@ -17,6 +17,7 @@ namespace simd {
 
 typedef int32_t Int32 __attribute__((vector_size(16)));
 typedef float Float32 __attribute__((vector_size(16)));
+typedef double Float64 __attribute__((vector_size(16)));
 constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators fit the registers
 
 // accumulator + a.low * b.low + a.high * b.high, of the two int16 halves of each lane
@@ -27,6 +28,17 @@ constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators
   const Int32 low = ((a << 16) >> 16) * ((b << 16) >> 16);
   return accumulator + low + (a >> 16) * (b >> 16);
 #endif
+}
+
+[[gnu::always_inline]] inline Float64 widen(const float* source) {
+  return Float64{source[0], source[1]};
+}
+
+// The low 16 bits of each lane.
+[[gnu::always_inline]] inline void store_low_words(int16_t* target, const Float64 (&from)[8]) {
+  uint64_t bits[16];
+  std::memcpy(bits, from, sizeof bits);
+  for (int i = 0; i < 16; ++i) target[i] = int16_t(bits[i]);
 }
 
 [[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {
