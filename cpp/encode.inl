@@ -6,15 +6,13 @@
   return value;
 }
 
-// IEEE binary16, by rebiasing the exponent; subnormals are normalised by a subtraction.
-[[gnu::always_inline]] inline float from_half(uint16_t half) {
-  const uint32_t magnitude = uint32_t(half & 0x7fffu) << 13;
-  const uint32_t exponent = magnitude & 0x0f800000u;
-  const float normal = from_bits(magnitude + (112u << 23));
-  const float special = from_bits(magnitude + (224u << 23));  // infinity, NaN
-  const float subnormal = from_bits(magnitude + (113u << 23)) - from_bits(113u << 23);
-  const float absolute = exponent == 0x0f800000u ? special : exponent == 0 ? subnormal : normal;
-  return (half & 0x8000u) ? -absolute : absolute;
+inline void load_half_row(const uint16_t* source, int64_t d, float* row) {
+  int64_t j = 0;
+  for (; j + lanes <= d; j += lanes) store(row + j, simd::load_halves(source + j));
+  uint16_t rest[lanes] = {};
+  std::memcpy(rest, source + j, size_t(d - j) * sizeof *rest);
+  const simd::Float32 last = simd::load_halves(rest);
+  std::memcpy(row + j, &last, size_t(d - j) * sizeof *row);
 }
 
 // A row as float32; the scratch behind it stays zero up to a multiple of norm_lanes.
@@ -27,7 +25,7 @@ inline void load_row(const void* rows, Dtype dtype, int64_t offset, int64_t d, f
   } else {
     const uint16_t* source = static_cast<const uint16_t*>(rows) + offset;
     if (dtype == Dtype::float16) {
-      for (int64_t j = 0; j < d; ++j) row[j] = from_half(source[j]);
+      load_half_row(source, d, row);
     } else {
       for (int64_t j = 0; j < d; ++j) row[j] = from_bits(uint32_t(source[j]) << 16);
     }
@@ -82,6 +80,13 @@ inline void stream_out(int16_t* target, const int16_t* source, int64_t count) {
   std::memcpy(target, source, size_t(count) * sizeof(int16_t));
 }
 
+// Asks for a row of the next group while this one keeps the processor, not the memory, busy.
+inline void prefetch_row(const void* rows, Dtype dtype, int64_t offset, int64_t d) {
+  const int64_t item = dtype == Dtype::float32 ? 4 : dtype == Dtype::float64 ? 8 : 2;
+  const char* row = static_cast<const char*>(rows) + offset * item;
+  for (int64_t byte = 0; byte < d * item; byte += 64) __builtin_prefetch(row + byte);
+}
+
 constexpr int64_t group_floats = 4096;  // of the rows at hand: with their codes, in the first cache
 
 // Rows go through each step in groups, so that a row does not wait for the steps of its own.
@@ -101,6 +106,8 @@ void encode_rows(const void* rows, Dtype dtype, int64_t row_stride, int64_t begi
     }
     for (int64_t i = 0; i < count; ++i) {
       const double norm_squared = norms_squared.data[i];
+      const int64_t next = first + i + count;
+      if (next < end) prefetch_row(rows, dtype, next * row_stride, d);
       valid[first + i] = norm_squared <= __DBL_MAX__;
       if (valid[first + i]) {  // the zeros written past its end belong to the next row
         const double factor = clip_factor(__builtin_sqrt(norm_squared), clip);

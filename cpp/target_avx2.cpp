@@ -43,6 +43,10 @@ constexpr int64_t broadcast_block = 5;  // 2 x 5 accumulators and 3 operands fit
   _mm256_storeu_si256((__m256i*)target, _mm256_permutevar8x32_epi32(packed, order));
 }
 
+[[gnu::always_inline]] inline Float32 load_halves(const uint16_t* source) {
+  return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)source));
+}
+
 [[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {
   return _mm256_fmadd_ps(a, b, c);
 }

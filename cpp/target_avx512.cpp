@@ -44,6 +44,10 @@ constexpr int64_t broadcast_block = 12;  // 2 x 12 accumulators and 3 operands f
   }
 }
 
+[[gnu::always_inline]] inline Float32 load_halves(const uint16_t* source) {
+  return _mm512_maskz_cvtph_ps(0xFFFF, _mm256_loadu_si256((const __m256i*)source));
+}
+
 [[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {
   return _mm512_fmadd_ps(a, b, c);
 }

@@ -41,6 +41,29 @@ constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators
   for (int i = 0; i < 16; ++i) target[i] = int16_t(bits[i]);
 }
 
+[[gnu::always_inline]] inline float from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// IEEE binary16, by rebiasing the exponent; subnormals are normalised by a subtraction.
+[[gnu::always_inline]] inline float from_half(uint16_t half) {
+  const uint32_t magnitude = uint32_t(half & 0x7fffu) << 13;
+  const uint32_t exponent = magnitude & 0x0f800000u;
+  const float normal = from_bits(magnitude + (112u << 23));
+  const float special = from_bits(magnitude + (224u << 23));  // infinity, NaN
+  const float subnormal = from_bits(magnitude + (113u << 23)) - from_bits(113u << 23);
+  const float absolute = exponent == 0x0f800000u ? special : exponent == 0 ? subnormal : normal;
+  return (half & 0x8000u) ? -absolute : absolute;
+}
+
+[[gnu::always_inline]] inline Float32 load_halves(const uint16_t* source) {
+  Float32 result;
+  for (int lane = 0; lane < 4; ++lane) result[lane] = from_half(source[lane]);
+  return result;
+}
+
 [[gnu::always_inline]] inline Float32 multiply_add(Float32 a, Float32 b, Float32 c) {
   Float32 result;
   for (int lane = 0; lane < 4; ++lane) result[lane] = std::fmaf(a[lane], b[lane], c[lane]);
