@@ -10,10 +10,6 @@ struct Scratch {
   Scratch& operator=(const Scratch&) = delete;
 };
 
-[[gnu::always_inline]] inline double rint_small(double x) {
-  return (x + rounding_magic) - rounding_magic;
-}
-
 // Of any int16 codes. A pair of products is at most 2^31: it fits 32 bits, unsigned.
 [[gnu::always_inline]] inline int64_t integer_norm_squared(const int16_t* code, int64_t d) {
   typedef uint64_t Sums __attribute__((vector_size(sizeof(simd::Int32))));
@@ -47,17 +43,70 @@ inline void keep_in_ball(int16_t* code, int64_t d, int64_t bound) {
   return clip.target / (norm > clip.radius ? norm : clip.radius);
 }
 
+constexpr int64_t clip_step = 16;  // coordinates at a time: float64 lanes of every target divide it
+constexpr int64_t float64_lanes = int64_t(sizeof(simd::Float64) / sizeof(double));
+constexpr int64_t clip_vectors = clip_step / float64_lanes;
+
+// code = rint(v * factor), v of clip_step coordinates. Adding rounding_magic rounds to an integer,
+// which is left in the low bits of the sum, in two's complement.
+[[gnu::always_inline]] inline void round_step(const simd::Float64 (&v)[clip_vectors], double factor,
+                                              int16_t* code) {
+  simd::Float64 rounded[clip_vectors];
+#pragma GCC unroll 8
+  for (int64_t i = 0; i < clip_vectors; ++i) rounded[i] = v[i] * factor + rounding_magic;
+  simd::store_low_words(code, rounded);
+}
+
+struct DifferenceStep {
+  simd::Float64 v[clip_vectors];
+};
+
+// `count` coordinates of code - centre, zeros after them.
+[[gnu::always_inline]] inline DifferenceStep difference_step(const int16_t* code,
+                                                             const int16_t* centre, int64_t count) {
+  int16_t rest[2][clip_step] = {};
+  if (count < clip_step) {
+    std::memcpy(rest[0], code, size_t(count) * sizeof *code);
+    std::memcpy(rest[1], centre, size_t(count) * sizeof *centre);
+    code = rest[0], centre = rest[1];
+  }
+  DifferenceStep step;
+#pragma GCC unroll 8
+  for (int64_t i = 0; i < clip_vectors; ++i) {
+    step.v[i] = simd::widen_difference(code + i * float64_lanes, centre + i * float64_lanes);
+  }
+  return step;
+}
+
+// Squares of 17-bit differences and their sums over a row are exact in float64.
+inline double difference_norm_squared(const int16_t* code, const int16_t* centre, int64_t d) {
+  simd::Float64 sums[clip_vectors] = {};
+  auto add = [&](const DifferenceStep& step) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < clip_vectors; ++i) sums[i] += step.v[i] * step.v[i];
+  };
+  int64_t j = 0;
+  for (; j + clip_step <= d; j += clip_step) add(difference_step(code + j, centre + j, clip_step));
+  if (j < d) add(difference_step(code + j, centre + j, d - j));
+  double sum = 0;
+  for (const simd::Float64& vector : sums) {
+    for (int64_t lane = 0; lane < float64_lanes; ++lane) sum += vector[lane];
+  }
+  return sum;
+}
+
 void clip_residual(const int16_t* code, const int16_t* centre, int64_t d, Clip clip,
                    int16_t* residual) {
-  int64_t norm_squared = 0;  // both norms <= 2^14, so each difference fits 16 bits and a sign
-  for (int64_t j = 0; j < d; ++j) {
-    const int64_t difference = int32_t(code[j]) - int32_t(centre[j]);
-    norm_squared += difference * difference;
+  const double norm = __builtin_sqrt(difference_norm_squared(code, centre, d));
+  const double factor = clip_factor(norm, clip);
+  int64_t j = 0;
+  for (; j + clip_step <= d; j += clip_step) {
+    round_step(difference_step(code + j, centre + j, clip_step).v, factor, residual + j);
   }
-  const double factor = clip_factor(__builtin_sqrt(double(norm_squared)), clip);
-  for (int64_t j = 0; j < d; ++j) {
-    const double difference = double(int32_t(code[j]) - int32_t(centre[j]));
-    residual[j] = int16_t(int32_t(rint_small(difference * factor)));
+  if (j < d) {
+    int16_t rest[clip_step];
+    round_step(difference_step(code + j, centre + j, d - j).v, factor, rest);
+    std::memcpy(residual + j, rest, size_t(d - j) * sizeof *rest);
   }
   keep_in_ball(residual, d, clip.bound);
 }

@@ -32,17 +32,15 @@ inline void load_row(const void* rows, Dtype dtype, int64_t offset, int64_t d, f
   }
 }
 
-constexpr int64_t norm_lanes = 16;
-constexpr int64_t float64_lanes = lanes / 2;
-constexpr int64_t norm_vectors = norm_lanes / float64_lanes;
+constexpr int64_t norm_lanes = clip_step;
 
 // Squares of float32 are exact in float64: whether a target fuses the sum makes no difference.
 // They stay below 2^256, so a sum over a row is finite exactly if every coordinate is.
 inline double row_norm_squared(const float* row, int64_t padded_d) {
-  simd::Float64 sums[norm_vectors] = {};
+  simd::Float64 sums[clip_vectors] = {};
   for (int64_t j = 0; j < padded_d; j += norm_lanes) {
 #pragma GCC unroll 8
-    for (int64_t v = 0; v < norm_vectors; ++v) {
+    for (int64_t v = 0; v < clip_vectors; ++v) {
       const simd::Float64 x = simd::widen(row + j + v * float64_lanes);
       sums[v] += x * x;
     }
@@ -55,16 +53,12 @@ inline double row_norm_squared(const float* row, int64_t padded_d) {
   return folded[0];
 }
 
-// code = rint(row * factor). Adding rounding_magic rounds to an integer, which is left in the low
-// bits of the sum, in two's complement.
 inline void round_row(const float* row, int64_t padded_d, double factor, int16_t* code) {
-  for (int64_t j = 0; j < padded_d; j += norm_lanes) {
-    simd::Float64 rounded[norm_vectors];
+  for (int64_t j = 0; j < padded_d; j += clip_step) {
+    simd::Float64 v[clip_vectors];
 #pragma GCC unroll 8
-    for (int64_t v = 0; v < norm_vectors; ++v) {
-      rounded[v] = simd::widen(row + j + v * float64_lanes) * factor + rounding_magic;
-    }
-    simd::store_low_words(code + j, rounded);
+    for (int64_t i = 0; i < clip_vectors; ++i) v[i] = simd::widen(row + j + i * float64_lanes);
+    round_step(v, factor, code + j);
   }
 }
 

@@ -1,3 +1,4 @@
+#include <memory>
 #include <numeric>
 
 #include "cells.hpp"
@@ -25,9 +26,21 @@ struct Residuals {
   }
 };
 
-void add_tile(const int16_t* tile, int64_t m, int64_t d, Moment moment, int64_t* table) {
+// What one thread works in.
+struct Workspace {
+  Workspace(int64_t rows, int64_t d, Moment moment)
+      : tile(new int16_t[static_cast<size_t>(rows * d)]),
+        packed(moment == Moment::full
+                   ? new int32_t[static_cast<size_t>((rows + 1) / 2 * ((d + 31) / 32 * 32))]
+                   : nullptr) {}
+  std::unique_ptr<int16_t[]> tile;
+  std::unique_ptr<int32_t[]> packed;
+};
+
+void add_tile(const Workspace& space, int64_t m, int64_t d, Moment moment, int64_t* table) {
+  const int16_t* tile = space.tile.get();
   if (moment == Moment::full) {
-    targets().add_outer_products(tile, m, d, table);
+    targets().add_outer_products(tile, m, d, space.packed.get(), table);
     return;
   }
   for (int64_t i = 0; i < m; ++i) {
@@ -64,10 +77,12 @@ void moments_of_group(const Residuals& residuals, int64_t n, Moment moment, int6
   const int64_t threads = threads_with_tables(execution, n, chunk, 8 * size);
   std::vector<int64_t> tables(static_cast<size_t>(threads * size), 0);
   const Execution shared{threads, execution.stream, execution.interrupted};
+  std::vector<Workspace> spaces;
+  for (int64_t slot = 0; slot < threads; ++slot) spaces.emplace_back(chunk, d, moment);
   parallel_for(n, chunk, shared, [&](int64_t begin, int64_t end, int64_t slot) {
-    std::vector<int16_t> tile(static_cast<size_t>((end - begin) * d));
-    residuals.fill(begin, end, tile.data());
-    add_tile(tile.data(), end - begin, d, moment, tables.data() + slot * size);
+    const Workspace& space = spaces[static_cast<size_t>(slot)];
+    residuals.fill(begin, end, space.tile.get());
+    add_tile(space, end - begin, d, moment, tables.data() + slot * size);
   });
   for (int64_t slot = 0; slot < threads; ++slot) {
     add_table(tables.data() + slot * size, moment, d, out);

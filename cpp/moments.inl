@@ -1,31 +1,53 @@
 // Second moments: an integer product of a tile of residuals with itself.
 
-void add_outer_products(const int16_t* residuals, int64_t m, int64_t d, int64_t* square) {
-  const int64_t width = (d + panel - 1) / panel * panel;
+constexpr int64_t outer_block = lanes >= 8 ? lanes / 2 : 4;  // rows of a block: divides a panel
+
+// packed[p][t][lane] = coordinate p * panel + lane of residuals 2t and 2t + 1; zeros past the ends.
+inline void pack_residuals(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed) {
   const int64_t pairs = (m + 1) / 2;
-  // packed[t][j] = coordinate j of rows 2t, 2t + 1; zeros past either end.
-  const Scratch<int32_t> scratch(pairs * width);
-  int32_t* packed = scratch.data;
-  for (int64_t t = 0; t < pairs; ++t) {
-    const int16_t* low = residuals + 2 * t * d;
-    const bool has_high = 2 * t + 1 < m;
-    for (int64_t j = 0; j < d; ++j) {
-      const uint32_t high = has_high ? uint32_t(uint16_t(low[d + j])) << 16 : 0u;
-      packed[t * width + j] = int32_t(high | uint16_t(low[j]));
-    }
-  }
-  in_blocks<simd::broadcast_block>(0, d, [&](auto block, int64_t row) {
-    for (int64_t column = row / panel * panel; column < d; column += panel) {
-      simd::Int32 products[block.value][2];
-      pair_products<block.value>(packed + column, width, packed + row, 1, width, pairs, products);
-      for (int64_t b = 0; b < block.value; ++b) {
-        int32_t values[panel];
-        store(values, products[b]);
-        const int64_t from = column > row + b ? column : row + b;
-        const int64_t to = column + panel < d ? column + panel : d;
-        int64_t* target = square + (row + b) * d;
-        for (int64_t j = from; j < to; ++j) target[j] += values[j - column];
+  for (int64_t first = 0; first < d; first += panel) {
+    const int64_t width = d - first < panel ? d - first : panel;
+    for (int64_t t = 0; t < pairs; ++t, packed += panel) {
+      const int16_t* low = residuals + 2 * t * d + first;
+      uint16_t pair[2][panel] = {};
+      std::memcpy(pair[0], low, size_t(width) * sizeof(int16_t));
+      if (2 * t + 1 < m) std::memcpy(pair[1], low + d, size_t(width) * sizeof(int16_t));
+      for (int64_t j = 0; j < panel; ++j) {
+        packed[j] = int32_t(uint32_t(pair[1][j]) << 16 | pair[0][j]);
       }
     }
-  });
+  }
+}
+
+// Adds products[b][j] to the entry (row + b, column + j) of the square if it lies on or above the
+// diagonal.
+inline void add_products(const simd::Int32 (&products)[outer_block][2], int64_t row, int64_t column,
+                         int64_t d, int64_t* square) {
+  const bool whole = row + outer_block <= column && column + panel <= d;
+  for (int64_t b = 0; b < outer_block && row + b < d; ++b) {
+    int32_t values[panel];
+    store(values, products[b]);
+    int64_t* target = square + (row + b) * d + column;
+    if (whole) {
+      for (int64_t j = 0; j < panel; ++j) target[j] += values[j];
+    } else {
+      for (int64_t j = row + b > column ? row + b - column : 0; j < panel && column + j < d; ++j) {
+        target[j] += values[j];
+      }
+    }
+  }
+}
+
+void add_outer_products(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed,
+                        int64_t* square) {
+  const int64_t pairs = (m + 1) / 2;
+  pack_residuals(residuals, m, d, packed);
+  for (int64_t row = 0; row < d; row += outer_block) {
+    const int32_t* rows = packed + row / panel * pairs * panel + row % panel;
+    for (int64_t column = row / panel * panel; column < d; column += panel) {
+      simd::Int32 products[outer_block][2];
+      pair_products<outer_block>(packed + column * pairs, panel, rows, 1, panel, pairs, products);
+      add_products(products, row, column, d, square);
+    }
+  }
 }

@@ -28,6 +28,12 @@ constexpr int64_t broadcast_block = 5;  // 2 x 5 accumulators and 3 operands fit
   return accumulator + (Int32)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 }
 
+[[gnu::always_inline]] inline Float64 widen_difference(const int16_t* a, const int16_t* b) {
+  const __m128i left = _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i*)a));
+  const __m128i right = _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i*)b));
+  return _mm256_cvtepi32_pd(_mm_sub_epi32(left, right));
+}
+
 [[gnu::always_inline]] inline Float64 widen(const float* source) {
   return _mm256_cvtps_pd(_mm_loadu_ps(source));
 }

@@ -33,6 +33,12 @@ constexpr int64_t broadcast_block = 12;  // 2 x 12 accumulators and 3 operands f
   return (Int32)_mm512_dpwssd_epi32((__m512i)accumulator, (__m512i)a, (__m512i)b);
 }
 
+[[gnu::always_inline]] inline Float64 widen_difference(const int16_t* a, const int16_t* b) {
+  const __m256i left = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i*)a));
+  const __m256i right = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i*)b));
+  return _mm512_maskz_cvtepi32_pd(0xFF, _mm256_sub_epi32(left, right));
+}
+
 [[gnu::always_inline]] inline Float64 widen(const float* source) {
   return _mm512_maskz_cvtps_pd(0xFF, _mm256_loadu_ps(source));
 }

@@ -30,6 +30,10 @@ constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators
 #endif
 }
 
+[[gnu::always_inline]] inline Float64 widen_difference(const int16_t* a, const int16_t* b) {
+  return Float64{double(a[0] - b[0]), double(a[1] - b[1])};
+}
+
 [[gnu::always_inline]] inline Float64 widen(const float* source) {
   return Float64{source[0], source[1]};
 }

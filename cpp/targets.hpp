@@ -77,7 +77,9 @@ struct Targets {
   void (*clip_residual)(const int16_t* code, const int16_t* centre, int64_t d, Clip clip,
                         int16_t* residual);
   // square (d, d) int64 += upper triangle of residuals^T residuals; m <= 510 rows of norm <= 2^11.
-  void (*add_outer_products)(const int16_t* residuals, int64_t m, int64_t d, int64_t* square);
+  // packed: scratch of ceil(m / 2) * (d rounded up to a multiple of 32).
+  void (*add_outer_products)(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed,
+                             int64_t* square);
   void (*bin_rows)(const int16_t* codes, int64_t begin, int64_t end, int64_t d, const Grid& grid,
                    int64_t* counts);
   bool prefers_int8;  // the screen of nearest by int8 products is faster than by float32
