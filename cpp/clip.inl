@@ -57,56 +57,55 @@ constexpr int64_t clip_vectors = clip_step / float64_lanes;
   simd::store_low_words(code, rounded);
 }
 
-struct DifferenceStep {
-  simd::Float64 v[clip_vectors];
-};
-
-// `count` coordinates of code - centre, zeros after them.
-[[gnu::always_inline]] inline DifferenceStep difference_step(const int16_t* code,
-                                                             const int16_t* centre, int64_t count) {
-  int16_t rest[2][clip_step] = {};
-  if (count < clip_step) {
-    std::memcpy(rest[0], code, size_t(count) * sizeof *code);
-    std::memcpy(rest[1], centre, size_t(count) * sizeof *centre);
-    code = rest[0], centre = rest[1];
-  }
-  DifferenceStep step;
-#pragma GCC unroll 8
-  for (int64_t i = 0; i < clip_vectors; ++i) {
-    step.v[i] = simd::widen_difference(code + i * float64_lanes, centre + i * float64_lanes);
-  }
-  return step;
+// |code - centre|^2 = |code|^2 + |centre|^2 - 2 <code, centre>. Both norms are at most 2^14, so the
+// sums of each lane are within 2^28 and their combination within 2^30: exact in 32 bits.
+inline int64_t difference_norm_squared(const int16_t* code, const int16_t* centre, int64_t d) {
+  simd::Int32 sums{}, products{};
+  auto add = [&](const void* left, const void* right) {
+    simd::Int32 a, b;
+    std::memcpy(&a, left, sizeof a);
+    std::memcpy(&b, right, sizeof b);
+    sums = simd::add_pair_products(simd::add_pair_products(sums, a, a), b, b);
+    products = simd::add_pair_products(products, a, b);
+  };
+  constexpr int64_t step = int64_t(sizeof(simd::Int32) / sizeof(int16_t));
+  int64_t j = 0;
+  for (; j + step <= d; j += step) add(code + j, centre + j);
+  int16_t rest[2][step] = {};
+  std::memcpy(rest[0], code + j, size_t(d - j) * sizeof *code);
+  std::memcpy(rest[1], centre + j, size_t(d - j) * sizeof *centre);
+  add(rest[0], rest[1]);
+  sums -= 2 * products;
+  int64_t sum = 0;
+  for (int64_t lane = 0; lane < step / 2; ++lane) sum += sums[lane];
+  return sum;
 }
 
-// Squares of 17-bit differences and their sums over a row are exact in float64.
-inline double difference_norm_squared(const int16_t* code, const int16_t* centre, int64_t d) {
-  simd::Float64 sums[clip_vectors] = {};
-  auto add = [&](const DifferenceStep& step) {
+// residual = rint((code - centre) * factor), clip_step coordinates.
+[[gnu::always_inline]] inline void residual_step(const int16_t* code, const int16_t* centre,
+                                                 double factor, int16_t* residual) {
+  simd::Float64 v[clip_vectors];
 #pragma GCC unroll 8
-    for (int64_t i = 0; i < clip_vectors; ++i) sums[i] += step.v[i] * step.v[i];
-  };
-  int64_t j = 0;
-  for (; j + clip_step <= d; j += clip_step) add(difference_step(code + j, centre + j, clip_step));
-  if (j < d) add(difference_step(code + j, centre + j, d - j));
-  double sum = 0;
-  for (const simd::Float64& vector : sums) {
-    for (int64_t lane = 0; lane < float64_lanes; ++lane) sum += vector[lane];
+  for (int64_t i = 0; i < clip_vectors; ++i) {
+    v[i] = simd::widen_difference(code + i * float64_lanes, centre + i * float64_lanes);
   }
-  return sum;
+  round_step(v, factor, residual);
 }
 
 void clip_residual(const int16_t* code, const int16_t* centre, int64_t d, Clip clip,
                    int16_t* residual) {
-  const double norm = __builtin_sqrt(difference_norm_squared(code, centre, d));
+  const double norm = __builtin_sqrt(double(difference_norm_squared(code, centre, d)));
   const double factor = clip_factor(norm, clip);
   int64_t j = 0;
   for (; j + clip_step <= d; j += clip_step) {
-    round_step(difference_step(code + j, centre + j, clip_step).v, factor, residual + j);
+    residual_step(code + j, centre + j, factor, residual + j);
   }
   if (j < d) {
-    int16_t rest[clip_step];
-    round_step(difference_step(code + j, centre + j, d - j).v, factor, rest);
-    std::memcpy(residual + j, rest, size_t(d - j) * sizeof *rest);
+    int16_t rest[3][clip_step] = {};
+    std::memcpy(rest[0], code + j, size_t(d - j) * sizeof *code);
+    std::memcpy(rest[1], centre + j, size_t(d - j) * sizeof *centre);
+    residual_step(rest[0], rest[1], factor, rest[2]);
+    std::memcpy(residual + j, rest[2], size_t(d - j) * sizeof *residual);
   }
   keep_in_ball(residual, d, clip.bound);
 }

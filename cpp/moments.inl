@@ -21,17 +21,19 @@ inline void pack_residuals(const int16_t* residuals, int64_t m, int64_t d, int32
 
 // Adds products[b][j] to the entry (row + b, column + j) of the square if it lies on or above the
 // diagonal.
-inline void add_products(const simd::Int32 (&products)[outer_block][2], int64_t row, int64_t column,
-                         int64_t d, int64_t* square) {
-  const bool whole = row + outer_block <= column && column + panel <= d;
+template <int64_t vectors>
+inline void add_products(const simd::Int32 (&products)[outer_block][vectors], int64_t row,
+                         int64_t column, int64_t d, int64_t* square) {
+  constexpr int64_t width = vectors * lanes;
+  const bool whole = row + outer_block <= column && column + width <= d;
   for (int64_t b = 0; b < outer_block && row + b < d; ++b) {
-    int32_t values[panel];
+    int32_t values[width];
     store(values, products[b]);
     int64_t* target = square + (row + b) * d + column;
     if (whole) {
-      for (int64_t j = 0; j < panel; ++j) target[j] += values[j];
+      for (int64_t j = 0; j < width; ++j) target[j] += values[j];
     } else {
-      for (int64_t j = row + b > column ? row + b - column : 0; j < panel && column + j < d; ++j) {
+      for (int64_t j = row + b > column ? row + b - column : 0; j < width && column + j < d; ++j) {
         target[j] += values[j];
       }
     }
@@ -43,8 +45,16 @@ void add_outer_products(const int16_t* residuals, int64_t m, int64_t d, int32_t*
   const int64_t pairs = (m + 1) / 2;
   pack_residuals(residuals, m, d, packed);
   for (int64_t row = 0; row < d; row += outer_block) {
-    const int32_t* rows = packed + row / panel * pairs * panel + row % panel;
-    for (int64_t column = row / panel * panel; column < d; column += panel) {
+    int64_t column = row / panel * panel;
+    const int32_t* rows = packed + column * pairs + row % panel;
+    if (row % panel >= lanes) {  // the first vector of this panel lies below the diagonal
+      simd::Int32 products[outer_block][1];
+      pair_products<outer_block>(packed + column * pairs + lanes, panel, rows, 1, panel, pairs,
+                                 products);
+      add_products(products, row, column + lanes, d, square);
+      column += panel;
+    }
+    for (; column < d; column += panel) {
       simd::Int32 products[outer_block][2];
       pair_products<outer_block>(packed + column * pairs, panel, rows, 1, panel, pairs, products);
       add_products(products, row, column, d, square);

@@ -17,20 +17,26 @@ template <class Vector, class Element>
 
 // accumulators[b][v] = sum over t of the pair products of lane pairs[t * lane_stride + v * lanes
 // ..] with the broadcast pair at others[b * block_stride + t * step].
-template <int64_t block>
+template <int64_t block, int64_t vectors>
 [[gnu::always_inline]] inline void pair_products(const int32_t* pairs, int64_t lane_stride,
                                                  const int32_t* others, int64_t block_stride,
                                                  int64_t step, int64_t count,
-                                                 simd::Int32 (&accumulators)[block][2]) {
-  for (int64_t b = 0; b < block; ++b) accumulators[b][0] = accumulators[b][1] = simd::Int32{};
+                                                 simd::Int32 (&accumulators)[block][vectors]) {
+  for (int64_t b = 0; b < block; ++b) {
+    for (int64_t v = 0; v < vectors; ++v) accumulators[b][v] = simd::Int32{};
+  }
   for (int64_t t = 0; t < count; ++t) {
-    const simd::Int32 first = load<simd::Int32>(pairs + t * lane_stride);
-    const simd::Int32 second = load<simd::Int32>(pairs + t * lane_stride + lanes);
+    simd::Int32 own[vectors];
+    for (int64_t v = 0; v < vectors; ++v) {
+      own[v] = load<simd::Int32>(pairs + t * lane_stride + v * lanes);
+    }
 #pragma GCC unroll 16
     for (int64_t b = 0; b < block; ++b) {
       const simd::Int32 other = simd::Int32{} + others[b * block_stride + t * step];
-      accumulators[b][0] = simd::add_pair_products(accumulators[b][0], first, other);
-      accumulators[b][1] = simd::add_pair_products(accumulators[b][1], second, other);
+#pragma GCC unroll 2
+      for (int64_t v = 0; v < vectors; ++v) {
+        accumulators[b][v] = simd::add_pair_products(accumulators[b][v], own[v], other);
+      }
     }
   }
 }
