@@ -18,7 +18,12 @@ struct Residuals {
   const int32_t* cells;  // the cell of each row of the data set
 
   void fill(int64_t begin, int64_t end, int16_t* tile) const {
+    constexpr int64_t ahead = 8;  // rows asked for from memory while those before are clipped
     for (int64_t i = begin; i < end; ++i) {
+      if (i + ahead < end) {
+        const int16_t* code = codes + rows[i + ahead] * d;
+        for (int64_t j = 0; j < d; j += 32) __builtin_prefetch(code + j);
+      }
       const int64_t row = rows[i];
       targets().clip_residual(codes + row * d, centres + cells[row] * d, d, clip,
                               tile + (i - begin) * d);

@@ -4,17 +4,22 @@ constexpr int64_t outer_block = lanes >= 8 ? lanes / 2 : 4;  // rows of a block:
 
 // packed[p][t][lane] = coordinate p * panel + lane of residuals 2t and 2t + 1; zeros past the ends.
 inline void pack_residuals(const int16_t* residuals, int64_t m, int64_t d, int32_t* packed) {
-  const int64_t pairs = (m + 1) / 2;
-  for (int64_t first = 0; first < d; first += panel) {
-    const int64_t width = d - first < panel ? d - first : panel;
-    for (int64_t t = 0; t < pairs; ++t, packed += panel) {
-      const int16_t* low = residuals + 2 * t * d + first;
-      uint16_t pair[2][panel] = {};
-      std::memcpy(pair[0], low, size_t(width) * sizeof(int16_t));
-      if (2 * t + 1 < m) std::memcpy(pair[1], low + d, size_t(width) * sizeof(int16_t));
-      for (int64_t j = 0; j < panel; ++j) {
-        packed[j] = int32_t(uint32_t(pair[1][j]) << 16 | pair[0][j]);
-      }
+  const auto pack_pair = [packed](const int16_t* low, const int16_t* high, int64_t at) {
+    for (int64_t j = 0; j < panel; ++j) {
+      packed[at + j] = int32_t(uint32_t(uint16_t(high[j])) << 16 | uint16_t(low[j]));
+    }
+  };
+  const int64_t pairs = (m + 1) / 2, whole = d / panel * panel;
+  const Scratch<int16_t> no_row(d);
+  for (int64_t t = 0; t < pairs; ++t) {
+    const int16_t* low = residuals + 2 * t * d;
+    const int16_t* high = 2 * t + 1 < m ? low + d : no_row.data;
+    for (int64_t j = 0; j < whole; j += panel) pack_pair(low + j, high + j, j * pairs + t * panel);
+    if (whole < d) {
+      int16_t rest[2][panel] = {};
+      std::memcpy(rest[0], low + whole, size_t(d - whole) * sizeof *low);
+      std::memcpy(rest[1], high + whole, size_t(d - whole) * sizeof *high);
+      pack_pair(rest[0], rest[1], whole * pairs + t * panel);
     }
   }
 }
