@@ -10,6 +10,10 @@ struct Scratch {
   Scratch& operator=(const Scratch&) = delete;
 };
 
+[[gnu::always_inline]] inline double rint_small(double x) {
+  return (x + rounding_magic) - rounding_magic;
+}
+
 // Of any int16 codes. A pair of products is at most 2^31: it fits 32 bits, unsigned.
 [[gnu::always_inline]] inline int64_t integer_norm_squared(const int16_t* code, int64_t d) {
   typedef uint64_t Sums __attribute__((vector_size(sizeof(simd::Int32))));

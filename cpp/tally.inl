@@ -1,28 +1,5 @@
 // Which cell a row falls in, exactly, and the sums over each cell.
 
-constexpr int64_t group_rows(int64_t d) {
-  const int64_t fits = (int64_t{256} << 10) / (2 * d) / panel;  // packed rows in half of L2
-  return panel * (fits < 1 ? 1 : fits > 16 ? 16 : fits);
-}
-
-// packed[p][t][lane] = coordinates 2t, 2t + 1 of row p * panel + lane; zeros past the end.
-inline void pack_pairs(const int16_t* codes, int64_t rows, int64_t d, int32_t* packed) {
-  const int64_t pairs = (d + 1) / 2;
-  for (int64_t first = 0; first < rows; first += panel, packed += pairs * panel) {
-    for (int64_t lane = 0; lane < panel; ++lane) {
-      if (first + lane >= rows) {
-        for (int64_t t = 0; t < pairs; ++t) packed[t * panel + lane] = 0;
-        continue;
-      }
-      const int16_t* code = codes + (first + lane) * d;
-      for (int64_t t = 0; t < d / 2; ++t) {
-        std::memcpy(packed + t * panel + lane, code + 2 * t, sizeof(int32_t));
-      }
-      if (d % 2) packed[(pairs - 1) * panel + lane] = int32_t(uint16_t(code[d - 1]));
-    }
-  }
-}
-
 struct Best {
   simd::Int32 score[2], cell[2];
 };
@@ -43,47 +20,56 @@ inline void score_block(const CellTask& task, const int32_t* packed, int64_t fir
   }
 }
 
-void assign_cells(const CellTask& task, int64_t begin, int64_t end, int32_t* labels) {
-  const int64_t pairs = (task.d + 1) / 2;
-  const int64_t group = group_rows(task.d);
-  const Scratch<int32_t> pairs_scratch(group * pairs);
-  const Scratch<Best> best_scratch(group / panel);
-  int32_t* packed = pairs_scratch.data;
-  Best* best = best_scratch.data;
-  for (int64_t first = begin; first < end; first += group) {
-    const int64_t rows = end - first < group ? end - first : group;
-    const int64_t panels = (rows + panel - 1) / panel;
-    pack_pairs(task.codes + first * task.d, rows, task.d, packed);
+// By exact scores of all pairs. Rows past the end of a panel repeat the last one.
+inline void score_cells(const CellTask& task, int64_t begin, int64_t end, CellScratch& scratch,
+                        int32_t* labels) {
+  const int64_t count = end - begin, pairs = (task.d + 1) / 2;
+  pack_codes((const uint8_t*)(task.codes + begin * task.d), 2 * task.d, scratch.order, count, pairs,
+             scratch.packed);
+  const auto* packed = (const int32_t*)scratch.packed;
+  Best best[cell_tile_rows / panel];
+  const int64_t panels = (count + panel - 1) / panel;
+  for (int64_t p = 0; p < panels; ++p) {
+    for (int half = 0; half < 2; ++half) {
+      best[p].score[half] = simd::Int32{} + INT32_MAX;
+      best[p].cell[half] = simd::Int32{};
+    }
+  }
+  in_blocks<simd::broadcast_block>(0, task.k, [&](auto width, int64_t cell) {
     for (int64_t p = 0; p < panels; ++p) {
-      for (int half = 0; half < 2; ++half) {
-        best[p].score[half] = simd::Int32{} + INT32_MAX;
-        best[p].cell[half] = simd::Int32{};
-      }
+      score_block<width.value>(task, packed + p * pairs * panel, cell, best[p]);
     }
-    in_blocks<simd::broadcast_block>(0, task.k, [&](auto width, int64_t cell) {
-      for (int64_t p = 0; p < panels; ++p) {
-        score_block<width.value>(task, packed + p * pairs * panel, cell, best[p]);
-      }
-    });
-    for (int64_t i = 0; i < rows; ++i) {
-      labels[first - begin + i] = best[i / panel].cell[i % panel / lanes][i % lanes];
-    }
+  });
+  for (int64_t i = 0; i < count; ++i) {
+    labels[i] = best[i / panel].cell[i % panel / lanes][i % lanes];
+  }
+}
+
+void assign_cells(const CellTask& task, int64_t begin, int64_t end, CellScratch& scratch,
+                  int32_t* labels) {
+  const bool screens = screen_pays(task, scratch);
+  scratch.screened += end - begin;
+  if (screens) {
+    screen_cells(task, begin, end, scratch, labels);
+  } else {
+    score_cells(task, begin, end, scratch, labels);
   }
 }
 
 void add_rows(const CellTask& task, int64_t begin, int64_t end, const int32_t* labels, Clip clip,
-              int64_t* counts, int64_t* sums) {
+              int64_t* counts, int32_t* sums) {
   const Scratch<int16_t> scratch(task.d);
   int16_t* residual = scratch.data;
+  const int64_t d = task.d;
   for (int64_t i = begin; i < end; ++i) {
     const int64_t cell = labels[i - begin];
-    const int16_t* code = task.codes + i * task.d;
+    const int16_t* code = task.codes + i * d;
     if (clip.bound > 0) {
-      clip_residual(code, task.centres + cell * task.d, task.d, clip, residual);
+      clip_residual(code, task.centres + cell * d, d, clip, residual);
       code = residual;
     }
-    int64_t* sum = sums + cell * task.d;
-    for (int64_t j = 0; j < task.d; ++j) sum[j] += code[j];
+    int32_t* __restrict sum = sums + cell * d;
+    for (int64_t j = 0; j < d; ++j) sum[j] += code[j];
     counts[cell] += 1;
   }
 }

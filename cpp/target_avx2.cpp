@@ -91,6 +91,23 @@ constexpr bool prefers_int8 = false;  // madd of 16 bits at a time is no faster 
   for (int lane = 0; lane < 8; ++lane) target[lane] = uint8_t(a[lane]);
 }
 
+// Of the 16-bit halves of the lanes: (a * b + 2^14) >> 15.
+[[gnu::always_inline]] inline Int32 multiply_high_rounded(Int32 a, Int32 b) {
+  return (Int32)_mm256_mulhrs_epi16((__m256i)a, (__m256i)b);
+}
+
+// Of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline Int32 largest_magnitude(Int32 a, Int32 b) {
+  return (Int32)_mm256_max_epu16((__m256i)a, _mm256_abs_epi16((__m256i)b));
+}
+
+// The low bytes of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline void store_bytes_of_halves(uint8_t* target, Int32 a) {
+  int16_t halves[16];
+  std::memcpy(halves, &a, sizeof halves);
+  for (int i = 0; i < 16; ++i) target[i] = uint8_t(halves[i]);
+}
+
 }  // namespace simd
 
 #include "target_loops.inl"

@@ -93,6 +93,21 @@ constexpr bool prefers_int8 = true;
   _mm_storeu_si128((__m128i*)target, _mm512_maskz_cvtepi32_epi8(0xFFFF, (__m512i)a));
 }
 
+// Of the 16-bit halves of the lanes: (a * b + 2^14) >> 15.
+[[gnu::always_inline]] inline Int32 multiply_high_rounded(Int32 a, Int32 b) {
+  return (Int32)_mm512_mulhrs_epi16((__m512i)a, (__m512i)b);
+}
+
+// Of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline Int32 largest_magnitude(Int32 a, Int32 b) {
+  return (Int32)_mm512_max_epu16((__m512i)a, _mm512_abs_epi16((__m512i)b));
+}
+
+// The low bytes of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline void store_bytes_of_halves(uint8_t* target, Int32 a) {
+  _mm256_storeu_si256((__m256i*)target, _mm512_maskz_cvtepi16_epi8(UINT32_MAX, (__m512i)a));
+}
+
 }  // namespace simd
 
 #include "target_loops.inl"

@@ -108,6 +108,37 @@ constexpr bool prefers_int8 = false;
   for (int lane = 0; lane < 4; ++lane) target[lane] = uint8_t(a[lane]);
 }
 
+// Of the 16-bit halves of the lanes: (a * b + 2^14) >> 15.
+[[gnu::always_inline]] inline Int32 multiply_high_rounded(Int32 a, Int32 b) {
+  int16_t left[8], right[8];
+  std::memcpy(left, &a, sizeof left);
+  std::memcpy(right, &b, sizeof right);
+  for (int i = 0; i < 8; ++i) left[i] = int16_t((left[i] * right[i] + (1 << 14)) >> 15);
+  std::memcpy(&a, left, sizeof left);
+  return a;
+}
+
+// Of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline Int32 largest_magnitude(Int32 a, Int32 b) {
+  uint16_t largest[8];
+  int16_t other[8];
+  std::memcpy(largest, &a, sizeof largest);
+  std::memcpy(other, &b, sizeof other);
+  for (int i = 0; i < 8; ++i) {
+    const uint16_t size = uint16_t(other[i] < 0 ? -other[i] : other[i]);
+    largest[i] = largest[i] < size ? size : largest[i];
+  }
+  std::memcpy(&a, largest, sizeof largest);
+  return a;
+}
+
+// The low bytes of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline void store_bytes_of_halves(uint8_t* target, Int32 a) {
+  int16_t halves[8];
+  std::memcpy(halves, &a, sizeof halves);
+  for (int i = 0; i < 8; ++i) target[i] = uint8_t(halves[i]);
+}
+
 }  // namespace simd
 
 #include "target_loops.inl"

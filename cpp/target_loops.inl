@@ -18,6 +18,8 @@
 #include "distances.inl"
 #include "noise.inl"
 #include "sample_mixture.inl"
+#include "cell_screen.inl"
+// The cells it leaves open are decided there.
 #include "tally.inl"
 
 constexpr Targets table(const char* name) {
