@@ -24,8 +24,8 @@ inline int32_t inner_product(const int16_t* a, const int16_t* b, int64_t d) {
   for (; t + 2 * halves <= d; t += 2 * halves) {
     for (int64_t v = 0; v < 2; ++v) {
       const int64_t at = t + v * halves;
-      sums[v] = simd::add_pair_products(sums[v], load<simd::Int32>(a + at),
-                                        load<simd::Int32>(b + at));
+      sums[v] =
+          simd::add_pair_products(sums[v], load<simd::Int32>(a + at), load<simd::Int32>(b + at));
     }
   }
   for (; t < d; t += halves) {
@@ -45,7 +45,8 @@ inline Coded encode_row(const int16_t* y, int64_t padded_d, int32_t peak, int32_
   const int32_t factor = peak > 0 ? ((1 << 22) - (1 << 14) - 1) / (peak << left) : 1;
   const simd::Int32 factors = simd::Int32{} + (factor << 16 | factor);
   const int32_t kept = 0xFFFF >> left;  // a shift of the lanes moves bits between their halves
-  const simd::Int32 mask = simd::Int32{} + int32_t(uint32_t(kept << left) << 16 | uint32_t(kept << left));
+  const simd::Int32 mask =
+      simd::Int32{} + int32_t(uint32_t(kept << left) << 16 | uint32_t(kept << left));
   simd::Int32 crossed{}, squares{};
   for (int64_t t = 0; t < padded_d; t += halves) {
     const simd::Int32 values = load<simd::Int32>(y + t);

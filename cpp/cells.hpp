@@ -112,15 +112,15 @@ class CellSpace {
     integers_ = AlignedBuffer<int32_t>(6 * rows + 2 * found.capacity);
     float* numbers = floats_.data();
     TileBounds& bounds = view_.bounds;
-    for (float** array : {&bounds.scales, &bounds.slopes, &bounds.grounds, &bounds.reaches,
-                          &view_.least}) {
+    for (float** array :
+         {&bounds.scales, &bounds.slopes, &bounds.grounds, &bounds.reaches, &view_.least}) {
       *array = numbers;
       numbers += rows;
     }
     found.lower = numbers;
     int32_t* integers = integers_.data();
-    for (int32_t** array : {&view_.order, &view_.counts, &view_.likeliest, &view_.scores,
-                            &view_.cells, &cells_}) {
+    for (int32_t** array :
+         {&view_.order, &view_.counts, &view_.likeliest, &view_.scores, &view_.cells, &cells_}) {
       *array = integers;
       integers += rows;
     }

@@ -43,8 +43,8 @@ constexpr int64_t broadcast_block = 5;  // 2 x 5 accumulators and 3 operands fit
   const __m256i word = _mm256_set1_epi32(0xFFFF);
   const __m256 low = _mm256_shuffle_ps((__m256)from[0], (__m256)from[1], 0x88);
   const __m256 high = _mm256_shuffle_ps((__m256)from[2], (__m256)from[3], 0x88);
-  const __m256i packed =
-      _mm256_packus_epi32(_mm256_and_si256((__m256i)low, word), _mm256_and_si256((__m256i)high, word));
+  const __m256i packed = _mm256_packus_epi32(_mm256_and_si256((__m256i)low, word),
+                                             _mm256_and_si256((__m256i)high, word));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   _mm256_storeu_si256((__m256i*)target, _mm256_permutevar8x32_epi32(packed, order));
 }
