@@ -6,14 +6,12 @@
 // A bound that holds leaves every centre of least score among the candidates: which of them is the
 // cell is then a matter of exact integers, and so the same whatever the screen was.
 
-constexpr int64_t halves = 2 * lanes;  // 16-bit numbers in a vector
-
 [[gnu::always_inline]] inline int32_t largest_half(simd::Int32 a) {
-  uint16_t values[halves];
+  uint16_t values[half_lanes];
   std::memcpy(values, &a, sizeof values);
   uint16_t largest = 0;
 #pragma GCC unroll 32
-  for (int64_t i = 0; i < halves; ++i) largest = values[i] > largest ? values[i] : largest;
+  for (int64_t i = 0; i < half_lanes; ++i) largest = values[i] > largest ? values[i] : largest;
   return largest;
 }
 
@@ -21,15 +19,15 @@ constexpr int64_t halves = 2 * lanes;  // 16-bit numbers in a vector
 inline int32_t inner_product(const int16_t* a, const int16_t* b, int64_t d) {
   simd::Int32 sums[2] = {};
   int64_t t = 0;
-  for (; t + 2 * halves <= d; t += 2 * halves) {
+  for (; t + 2 * half_lanes <= d; t += 2 * half_lanes) {
     for (int64_t v = 0; v < 2; ++v) {
-      const int64_t at = t + v * halves;
+      const int64_t at = t + v * half_lanes;
       sums[v] =
           simd::add_pair_products(sums[v], load<simd::Int32>(a + at), load<simd::Int32>(b + at));
     }
   }
-  for (; t < d; t += halves) {
-    const int64_t count = d - t < halves ? d - t : halves;
+  for (; t < d; t += half_lanes) {
+    const int64_t count = d - t < half_lanes ? d - t : half_lanes;
     sums[0] = simd::add_pair_products(sums[0], load_first<simd::Int32>(a + t, count),
                                       load_first<simd::Int32>(b + t, count));
   }
@@ -48,7 +46,7 @@ inline Coded encode_row(const int16_t* y, int64_t padded_d, int32_t peak, int32_
   const simd::Int32 mask =
       simd::Int32{} + int32_t(uint32_t(kept << left) << 16 | uint32_t(kept << left));
   simd::Int32 crossed{}, squares{};
-  for (int64_t t = 0; t < padded_d; t += halves) {
+  for (int64_t t = 0; t < padded_d; t += half_lanes) {
     const simd::Int32 values = load<simd::Int32>(y + t);
     const simd::Int32 code = simd::multiply_high_rounded((values << left) & mask, factors);
     crossed = simd::add_pair_products(crossed, values, code);
@@ -76,11 +74,11 @@ inline Coded encode_cell_row(const int16_t* x, const int16_t* shift, int64_t d, 
     store(y + t, difference);
   };
   int64_t t = 0;
-  for (; t + halves <= d; t += halves) {
+  for (; t + half_lanes <= d; t += half_lanes) {
     take(t, load<simd::Int32>(x + t), load<simd::Int32>(shift + t));
   }
-  for (; t < padded_d; t += halves) {
-    const int64_t count = d - t < 0 ? 0 : d - t < halves ? d - t : halves;
+  for (; t < padded_d; t += half_lanes) {
+    const int64_t count = d - t < 0 ? 0 : d - t < half_lanes ? d - t : half_lanes;
     take(t, load_first<simd::Int32>(x + t, count), load_first<simd::Int32>(shift + t, count));
   }
   return encode_row(y, padded_d, largest_half(largest), simd::sum(squares), codes);
@@ -208,17 +206,20 @@ inline bool screen_pays(const CellTask& task, const CellScratch& scratch) {
   return task.screened && 5 * scratch.measured <= scratch.screened * task.k;
 }
 
+// The next tile, which is read after this one: harmless where rows have ended.
+inline Upcoming next_rows(const CellTask& task, int64_t end, int64_t count) {
+  const auto* at = (const char*)(task.codes + end * task.d);
+  return {at, at + count * task.d * int64_t(sizeof(int16_t))};
+}
+
 inline void screen_cells(const CellTask& task, int64_t begin, int64_t end, CellScratch& scratch,
                          int32_t* labels) {
   const int64_t count = end - begin, panels = (count + panel - 1) / panel;
   CellTile tile{task, *task.screened, scratch, task.codes + begin * task.d, count};
   tile.encode(panels);
   scratch.found.count = 0;
-  // The next tile, which is read after this one: harmless where rows have ended.
-  Upcoming upcoming{(const char*)(task.codes + end * task.d), nullptr};
-  upcoming.end = upcoming.at + count * task.d * int64_t(sizeof(int16_t));
   screen_tile<Int8Products>(*task.screened, scratch.packed, panels, scratch.bounds, scratch.found,
-                            upcoming, [&] { tile.make_room(); });
+                            next_rows(task, end, count), [&] { tile.make_room(); });
   tile.settle(true);
   std::memcpy(labels, scratch.cells, size_t(count) * sizeof *labels);
 }

@@ -35,8 +35,12 @@ inline void score_cells(const CellTask& task, int64_t begin, int64_t end, CellSc
       best[p].cell[half] = simd::Int32{};
     }
   }
+  Upcoming upcoming = next_rows(task, end, count);
+  const int64_t blocks = task.k / simd::broadcast_block + 1;
+  const int64_t lines = (upcoming.end - upcoming.at) / (64 * panels * blocks) + 1;
   in_blocks<simd::broadcast_block>(0, task.k, [&](auto width, int64_t cell) {
     for (int64_t p = 0; p < panels; ++p) {
+      upcoming.fetch(lines);
       score_block<width.value>(task, packed + p * pairs * panel, cell, best[p]);
     }
   });
@@ -56,20 +60,32 @@ void assign_cells(const CellTask& task, int64_t begin, int64_t end, CellScratch&
   }
 }
 
+[[gnu::always_inline]] inline void add_code(const int16_t* code, int64_t d,
+                                            int32_t* __restrict sum) {
+  for (int64_t j = 0; j < d; ++j) sum[j] += code[j];
+}
+
 void add_rows(const CellTask& task, int64_t begin, int64_t end, const int32_t* labels, Clip clip,
               int64_t* counts, int32_t* sums) {
-  const Scratch<int16_t> scratch(task.d);
-  int16_t* residual = scratch.data;
-  const int64_t d = task.d;
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t cell = labels[i - begin];
-    const int16_t* code = task.codes + i * d;
-    if (clip.bound > 0) {
-      clip_residual(code, task.centres + cell * d, d, clip, residual);
-      code = residual;
-    }
-    int32_t* __restrict sum = sums + cell * d;
-    for (int64_t j = 0; j < d; ++j) sum[j] += code[j];
-    counts[cell] += 1;
+  const int64_t d = task.d, count = end - begin;
+  const int16_t* codes = task.codes + begin * d;
+  for (int64_t i = 0; i < count; ++i) counts[labels[i]] += 1;
+  if (clip.bound == 0) {
+    for (int64_t i = 0; i < count; ++i) add_code(codes + i * d, d, sums + labels[i] * d);
+    return;
+  }
+  // Factors first: their square roots and divisions need not wait for one another then.
+  double factors[cell_tile_rows];
+  int32_t norms[cell_tile_rows];
+  for (int64_t i = 0; i < count; ++i) {
+    norms[i] = difference_norm_squared(codes + i * d, task.centres + labels[i] * d, d);
+  }
+  for (int64_t i = 0; i < count; ++i) factors[i] = residual_factor(norms[i], clip);
+  const Scratch<int16_t> residual(d);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t first = labels[i] * d;
+    scale_residual(codes + i * d, task.centres + first, d, norms[i], factors[i], clip.bound,
+                   residual.data);
+    add_code(residual.data, d, sums + first);
   }
 }

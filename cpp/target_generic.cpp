@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -30,8 +31,15 @@ constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators
 #endif
 }
 
-[[gnu::always_inline]] inline Float64 widen_difference(const int16_t* a, const int16_t* b) {
-  return Float64{double(a[0] - b[0]), double(a[1] - b[1])};
+// sums + the squares of pairs; sums beyond 2^30 may be less, but not below 2^30.
+[[gnu::always_inline]] inline Int32 add_capped_squares(Int32 sums, Int32 a) {
+  typedef uint32_t Uint32 __attribute__((vector_size(16)));
+  const Uint32 total = (Uint32)add_pair_products(sums, a, a), most = Uint32{} + (1u << 30);
+  return (Int32)(total < most ? total : most);
+}
+
+[[gnu::always_inline]] inline Float64 widen(const int16_t* source) {
+  return Float64{double(source[0]), double(source[1])};
 }
 
 [[gnu::always_inline]] inline Float64 widen(const float* source) {
