@@ -34,54 +34,65 @@ inline int32_t inner_product(const int16_t* a, const int16_t* b, int64_t d) {
   return simd::sum(sums[0] + sums[1]);
 }
 
-// y << left by int8 codes + 128. Peak, the largest |y|, is below 2^15 and y of norm below 2^15.
+// What the codes of a row leave, in exact integers.
+struct CodeSums {
+  int32_t norm, crossed, squares;  // |y|^2, <y, codes>, |codes|^2
+  float scale;
+};
+
+// Writes codes + 128 of y, whose norm and largest magnitude are below 2^15:
 // code = (y 2^left factor + 2^14) >> 15 stands for code * scale, scale = 2^15 / (2^left factor).
-inline Coded encode_row(const int16_t* y, int64_t padded_d, int32_t peak, int32_t norm_squared,
-                        uint8_t* codes) {
+inline void encode_row(const int16_t* y, int64_t padded_d, int32_t peak, uint8_t* codes,
+                       CodeSums& out) {
   const int left = peak > 0 ? __builtin_clz(uint32_t(peak)) - 17 : 0;
   // The largest factor that keeps codes within 127.
   const int32_t factor = peak > 0 ? ((1 << 22) - (1 << 14) - 1) / (peak << left) : 1;
   const simd::Int32 factors = simd::Int32{} + (factor << 16 | factor);
-  const int32_t kept = 0xFFFF >> left;  // a shift of the lanes moves bits between their halves
-  const simd::Int32 mask =
-      simd::Int32{} + int32_t(uint32_t(kept << left) << 16 | uint32_t(kept << left));
-  simd::Int32 crossed{}, squares{};
-  for (int64_t t = 0; t < padded_d; t += half_lanes) {
-    const simd::Int32 values = load<simd::Int32>(y + t);
-    const simd::Int32 code = simd::multiply_high_rounded((values << left) & mask, factors);
-    crossed = simd::add_pair_products(crossed, values, code);
-    squares = simd::add_pair_products(squares, code, code);
-    simd::store_bytes_of_halves(codes + t, code ^ 0x00800080);
+  const uint32_t kept = (0xFFFFu >> left) << left;  // shifting lanes moves bits between halves
+  const simd::Int32 mask = simd::Int32{} + int32_t(kept << 16 | kept);
+  simd::Int32 crossed[2] = {}, squares[2] = {};
+  for (int64_t t = 0; t < padded_d; t += 2 * half_lanes) {
+    for (int64_t v = 0; v < 2; ++v) {
+      const int64_t at = t + v * half_lanes;
+      const simd::Int32 values = load<simd::Int32>(y + at);
+      const simd::Int32 code = simd::multiply_high_rounded((values << left) & mask, factors);
+      crossed[v] = simd::add_pair_products(crossed[v], values, code);
+      squares[v] = simd::add_pair_products(squares[v], code, code);
+      simd::store_bytes_of_halves(codes + at, code ^ 0x00800080);
+    }
   }
-  const float scale = float(0x1p15 / double(int64_t{factor} << left));
-  const double step = scale;
-  const double error_squared = double(norm_squared) - 2 * step * simd::sum(crossed) +
-                               step * step * simd::sum(squares) + 1e-14 * norm_squared;
-  const double error = error_squared > 0 ? __builtin_sqrt(error_squared) : 0;
-  return {scale, float(__builtin_sqrt(double(norm_squared))) * (1 + 4 * half_ulp),
-          float(error) * (1 + 4 * half_ulp)};
+  out.crossed = simd::sum(crossed[0] + crossed[1]);
+  out.squares = simd::sum(squares[0] + squares[1]);
+  out.scale = float(0x1p15 / double(int64_t{factor} << left));
 }
 
-// y = x - shift, zeros up to padded_d. A coordinate of the shift is at most 2^13 in magnitude.
-inline Coded encode_cell_row(const int16_t* x, const int16_t* shift, int64_t d, int64_t padded_d,
-                             int16_t* y, uint8_t* codes) {
-  typedef int16_t Int16 __attribute__((vector_size(sizeof(simd::Int32))));
-  simd::Int32 largest{}, squares{};
-  auto take = [&](int64_t t, simd::Int32 values, simd::Int32 middle) {
-    const auto difference = (simd::Int32)((Int16)values - (Int16)middle);
+// Of y = x - shift, with zeros up to padded_d. A coordinate of the shift is at most 2^13.
+inline void encode_cell_row(const int16_t* x, const int16_t* shift, int64_t d, int64_t padded_d,
+                            int16_t* y, uint8_t* codes, CodeSums& out) {
+  simd::Int32 largest{}, squares[2] = {};
+  auto take = [&](int64_t t, simd::Int32 difference, simd::Int32& sum) {
     largest = simd::largest_magnitude(largest, difference);
-    squares = simd::add_pair_products(squares, difference, difference);
+    sum = simd::add_pair_products(sum, difference, difference);
     store(y + t, difference);
   };
   int64_t t = 0;
-  for (; t + half_lanes <= d; t += half_lanes) {
-    take(t, load<simd::Int32>(x + t), load<simd::Int32>(shift + t));
+  for (; t + 2 * half_lanes <= d; t += 2 * half_lanes) {
+    take(t, subtract_halves(x + t, shift + t), squares[0]);
+    take(t + half_lanes, subtract_halves(x + t + half_lanes, shift + t + half_lanes), squares[1]);
   }
-  for (; t < padded_d; t += half_lanes) {
-    const int64_t count = d - t < 0 ? 0 : d - t < half_lanes ? d - t : half_lanes;
-    take(t, load_first<simd::Int32>(x + t, count), load_first<simd::Int32>(shift + t, count));
+  if (t < d) {
+    int16_t rest[2][2 * half_lanes] = {};
+    std::memcpy(rest[0], x + t, size_t(d - t) * sizeof *x);
+    std::memcpy(rest[1], shift + t, size_t(d - t) * sizeof *shift);
+    for (int64_t v = 0; v < 2; ++v) {
+      const int64_t at = v * half_lanes;
+      take(t + at, subtract_halves(rest[0] + at, rest[1] + at), squares[v]);
+    }
+    t += 2 * half_lanes;
   }
-  return encode_row(y, padded_d, largest_half(largest), simd::sum(squares), codes);
+  for (; t < padded_d; t += half_lanes) store(y + t, simd::Int32{});
+  out.norm = simd::sum(squares[0] + squares[1]);
+  encode_row(y, padded_d, largest_half(largest), codes, out);
 }
 
 struct CellTile {
@@ -95,11 +106,21 @@ struct CellTile {
     const int64_t padded_d = padded_codes(task.d);
     const Scratch<int16_t> y(padded_d);
     TileBounds& bounds = scratch.bounds;
+    CodeSums sums[cell_tile_rows];
     for (int64_t i = 0; i < count; ++i) {
-      const Coded coded = encode_cell_row(rows + i * task.d, task.shift, task.d, padded_d, y.data,
-                                          scratch.codes + i * padded_d);
-      bounds.scales[i] = coded.scale;
-      bounds.slopes[i] = screen_slope(centres, coded.norm, coded.error);
+      encode_cell_row(rows + i * task.d, task.shift, task.d, padded_d, y.data,
+                      scratch.codes + i * padded_d, sums[i]);
+    }
+    // Apart from the codes, so that square roots need not wait for one another.
+    for (int64_t i = 0; i < count; ++i) {
+      const double norm_squared = sums[i].norm, scale = sums[i].scale;
+      const double error_squared = norm_squared - 2 * scale * sums[i].crossed +
+                                   scale * scale * sums[i].squares + 1e-14 * norm_squared;
+      const double error = __builtin_sqrt(error_squared > 0 ? error_squared : 0);
+      constexpr double safe = 1 + 4 * half_ulp;  // float32 roundings included
+      bounds.scales[i] = sums[i].scale;
+      bounds.slopes[i] =
+          screen_slope(centres, float(__builtin_sqrt(norm_squared) * safe), float(error * safe));
       bounds.reaches[i] = __builtin_inff();
     }
     for (int64_t i = count; i < panels * panel; ++i) {  // no score reaches these

@@ -15,7 +15,7 @@ class ClassCentres {
  public:
   ClassCentres(const int16_t* codes, int64_t n, int64_t d, const int16_t* centres, int64_t k,
                const Execution& execution)
-      : task_{codes, d, centres, nullptr, nullptr, k, nullptr, 0, nullptr} {
+      : task_{codes, d, centres, nullptr, nullptr, nullptr, k, nullptr, 0, nullptr} {
     const int64_t pairs = (d + 1) / 2;
     pairs_.assign(static_cast<size_t>(k * pairs), 0);
     norms_.assign(static_cast<size_t>(k), 0);
@@ -28,6 +28,8 @@ class ClassCentres {
     task_.centre_norms = norms_.data();
     if (n >= fewest_rows && d >= fewest_features && k >= fewest_centres && targets().prefers_int8) {
       screen(execution);
+    } else if (d >= 2 * targets().lanes && k <= few_centres) {
+      lay_out_vectors();
     }
   }
   ClassCentres(const ClassCentres&) = delete;
@@ -51,7 +53,21 @@ class ClassCentres {
 
  private:
   // Fewer would not make up for the codes of the rows, or of the centres.
-  static constexpr int64_t fewest_rows = 512, fewest_features = 32, fewest_centres = 24;
+  static constexpr int64_t fewest_rows = 512, fewest_features = 32, fewest_centres = 40;
+  // Packed rows would save little.
+  static constexpr int64_t few_centres = 64;
+
+  void lay_out_vectors() {
+    const int64_t d = task_.d, width = 2 * targets().lanes, whole = d / width * width;
+    const int64_t stride = (d + width - 1) / width * width;
+    vectors_ = AlignedBuffer<int16_t>(task_.k * stride);
+    for (int64_t j = 0; j < task_.k; ++j) {
+      const int16_t* centre = task_.centres + j * d;
+      std::copy(centre, centre + whole, vectors_.data() + j * stride);
+      std::copy(centre + whole, centre + d, vectors_.data() + j * stride + stride - (d - whole));
+    }
+    task_.centre_vectors = vectors_.data();
+  }
 
   void screen(const Execution& execution) {
     const int64_t d = task_.d, k = task_.k;
@@ -83,6 +99,7 @@ class ClassCentres {
   CellTask task_;
   std::vector<int32_t> pairs_;  // coordinates 2t, 2t + 1 in one word, zero past the end
   std::vector<int32_t> norms_;
+  AlignedBuffer<int16_t> vectors_;
   std::vector<int16_t> shift_;
   std::unique_ptr<CentreBlocks> blocks_;
 };

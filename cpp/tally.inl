@@ -1,5 +1,86 @@
 // Which cell a row falls in, exactly, and the sums over each cell.
 
+// Few centres: rows are read where they lie.
+
+// Halves the number of vectors whose lanes are to be summed: of each block of four lanes, or of
+// whole blocks, what is left of `first` and of `second` shares a vector.
+template <const Shuffle& low, const Shuffle& high>
+[[gnu::always_inline]] inline simd::Float32 fold(simd::Float32 first, simd::Float32 second) {
+  return (simd::Float32)((simd::Int32)pick<low>(first, second) +
+                         (simd::Int32)pick<high>(first, second));
+}
+
+// Lane i: the sum of the lanes of vectors[i].
+[[gnu::always_inline]] inline simd::Int32 sums_of_lanes(simd::Float32 (&vectors)[lanes]) {
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < lanes; i += 4) {
+    const auto first = fold<low_words, high_words>(vectors[i], vectors[i + 1]);
+    const auto second = fold<low_words, high_words>(vectors[i + 2], vectors[i + 3]);
+    vectors[i / 4] = fold<low_pairs, high_pairs>(first, second);
+  }
+#pragma GCC unroll 2
+  for (int64_t count = lanes / 4; count > 1; count /= 2) {
+#pragma GCC unroll 2
+    for (int64_t i = 0; i < count; i += 2) {
+      vectors[i / 2] = fold<even_blocks, odd_blocks>(vectors[i], vectors[i + 1]);
+    }
+  }
+  return (simd::Int32)vectors[0];
+}
+
+struct Nearest {
+  int32_t score, cell;
+};
+
+template <int64_t block>
+inline void score_pair(const CellTask& task, int64_t first, const int16_t* const (&rows)[2],
+                       Nearest* const (&best)[2]) {
+  const int64_t d = task.d, vectors = (d + half_lanes - 1) / half_lanes;
+  const int16_t* centres = task.centre_vectors + first * vectors * half_lanes;
+  simd::Int32 products[block][2] = {};
+  for (int64_t v = 0; v < vectors; ++v) {
+    // The last vector ends with the row; in those of the centres, what came before is zero.
+    const int64_t at = (v + 1) * half_lanes <= d ? v * half_lanes : d - half_lanes;
+    const simd::Int32 x0 = load<simd::Int32>(rows[0] + at), x1 = load<simd::Int32>(rows[1] + at);
+#pragma GCC unroll 8
+    for (int64_t b = 0; b < block; ++b) {
+      const simd::Int32 centre = load<simd::Int32>(centres + (b * vectors + v) * half_lanes);
+      products[b][0] = simd::add_pair_products(products[b][0], x0, centre);
+      products[b][1] = simd::add_pair_products(products[b][1], x1, centre);
+    }
+  }
+  simd::Float32 all[lanes] = {};
+  std::memcpy(all, products, sizeof products);
+  const simd::Int32 sums = sums_of_lanes(all);
+  int32_t values[lanes];
+  store(values, sums);
+  for (int64_t b = 0; b < block; ++b) {
+    for (int64_t r = 0; r < 2; ++r) {
+      const int32_t score = task.centre_norms[first + b] - 2 * values[2 * b + r];
+      if (score < best[r]->score) *best[r] = {score, int32_t(first + b)};
+    }
+  }
+}
+
+inline void score_few_cells(const CellTask& task, int64_t begin, int64_t end, int32_t* labels) {
+  const int64_t count = end - begin;
+  const int16_t* codes = task.codes + begin * task.d;
+  Nearest best[cell_tile_rows];
+  for (int64_t i = 0; i < count; ++i) best[i] = {INT32_MAX, 0};
+  constexpr int64_t ahead = int64_t{16} << 10;  // bytes; farther, memory would be no sooner there
+  const int64_t bytes = task.d * int64_t(sizeof *codes);
+  Upcoming upcoming{(const char*)codes + ahead, (const char*)codes + ahead + count * bytes};
+  in_blocks<lanes / 2>(0, task.k, [&](auto width, int64_t cell) {
+    for (int64_t i = 0; i < count; i += 2) {
+      upcoming.fetch(2 * bytes / 64 + 1);
+      const int64_t other = i + 1 < count ? i + 1 : i;
+      score_pair<width.value>(task, cell, {codes + i * task.d, codes + other * task.d},
+                              {best + i, best + other});
+    }
+  });
+  for (int64_t i = 0; i < count; ++i) labels[i] = best[i].cell;
+}
+
 struct Best {
   simd::Int32 score[2], cell[2];
 };
@@ -55,6 +136,8 @@ void assign_cells(const CellTask& task, int64_t begin, int64_t end, CellScratch&
   scratch.screened += end - begin;
   if (screens) {
     screen_cells(task, begin, end, scratch, labels);
+  } else if (task.centre_vectors) {
+    score_few_cells(task, begin, end, labels);
   } else {
     score_cells(task, begin, end, scratch, labels);
   }

@@ -15,6 +15,9 @@ struct CellTask {
   const int16_t* centres;       // of the class at hand, (k, d)
   const int32_t* centre_pairs;  // the same, (k, ceil(d / 2)) words of two coordinates, zero-padded
   const int32_t* centre_norms;  // |c_j|^2
+  // Where rows are read in vectors of 2 * lanes numbers: (k, ceil(d / those)) of them, the last
+  // of the last d coordinates, but zero for those in the vectors before; else null.
+  const int16_t* centre_vectors;
   int64_t k;
   const int16_t* shift;             // a point in the midst of the centres, (d,)
   int64_t shift_norm;               // |shift|^2
