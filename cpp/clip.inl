@@ -114,11 +114,14 @@ inline void scale_residual(const int16_t* code, const int16_t* centre, int64_t d
                            int32_t norm_squared, double factor, int64_t bound, int16_t* residual) {
   int64_t j = 0;
   if (norm_squared < largest_difference) {
-    for (; j + half_lanes <= d; j += half_lanes) {
-      const simd::Int32 difference = subtract_halves(code + j, centre + j);
-      std::memcpy(residual + j, &difference, sizeof difference);
+    constexpr int64_t step = half_lanes > clip_step ? half_lanes : clip_step;
+    for (; j + step <= d; j += step) {
+      for (int64_t t = j; t < j + step; t += half_lanes) {
+        const simd::Int32 difference = subtract_halves(code + t, centre + t);
+        std::memcpy(residual + t, &difference, sizeof difference);
+      }
+      for (int64_t t = j; t < j + step; t += clip_step) scale_step(residual + t, factor);
     }
-    for (int64_t t = 0; t < j; t += clip_step) scale_step(residual + t, factor);
   }
   for (; j < d; ++j) {
     const double difference = code[j] - centre[j];
