@@ -54,7 +54,7 @@ class LocalEngine:
         order = np.argsort(labels.exact_index, kind="stable")
         position = np.empty(source.n, dtype=np.int64)
         position[order] = np.arange(source.n)
-        codes = np.empty((source.n, source.d), dtype=np.int16)
+        codes = _aligned_codes(source.n, source.d)
         valid = np.empty(source.n, dtype=np.bool_)
         in_place = bool((position == np.arange(source.n)).all())
         for first, rows in source.chunks(chunk_rows):
@@ -97,6 +97,14 @@ class LocalEngine:
         counts = np.zeros((self.n_classes, size), dtype=np.int64)
         _backend.bins(self._codes, grid, self._offsets, counts)
         return counts
+
+
+def _aligned_codes(n: int, d: int) -> NDArray[np.int16]:
+    """Return room for codes that starts a cache line: vectors of them then straddle none."""
+    line = 64 // 2
+    room = np.empty(n * d + line, dtype=np.int16)
+    start = -room.ctypes.data // 2 % line
+    return room[start : start + n * d].reshape(n, d)
 
 
 def _describe_invalid(valid: NDArray[np.bool_]) -> str:
