@@ -28,7 +28,8 @@ class ClassCentres {
     task_.centre_norms = norms_.data();
     if (n >= fewest_rows && d >= fewest_features && k >= fewest_centres && targets().prefers_int8) {
       screen(execution);
-    } else if (d >= 2 * targets().lanes && k <= few_centres) {
+    } else if (d >= 2 * targets().lanes && k <= std::min(few_centres, d / 4)) {
+      // Packing the rows would cost more than it saves.
       lay_out_vectors();
     }
   }
@@ -53,9 +54,8 @@ class ClassCentres {
 
  private:
   // Fewer would not make up for the codes of the rows, or of the centres.
-  static constexpr int64_t fewest_rows = 512, fewest_features = 32, fewest_centres = 40;
-  // Packed rows would save little.
-  static constexpr int64_t few_centres = 64;
+  static constexpr int64_t fewest_rows = 512, fewest_features = 32, fewest_centres = 32;
+  static constexpr int64_t few_centres = 48;
 
   void lay_out_vectors() {
     const int64_t d = task_.d, width = 2 * targets().lanes, whole = d / width * width;
