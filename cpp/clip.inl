@@ -70,8 +70,8 @@ constexpr int64_t clip_vectors = clip_step / float64_lanes;
 // Modulo 2^16, of int16.
 [[gnu::always_inline]] inline simd::Int32 subtract_halves(const int16_t* code,
                                                           const int16_t* centre) {
-  typedef int16_t Int16 __attribute__((vector_size(sizeof(simd::Int32))));
-  Int16 left, right;
+  typedef uint16_t Uint16 __attribute__((vector_size(sizeof(simd::Int32))));
+  Uint16 left, right;
   std::memcpy(&left, code, sizeof left);
   std::memcpy(&right, centre, sizeof right);
   return (simd::Int32)(left - right);
