@@ -18,8 +18,9 @@
 #include "distances.inl"
 #include "noise.inl"
 #include "sample_mixture.inl"
+// This one serves the last.
 #include "cell_screen.inl"
-// The cells it leaves open are decided there.
+// Cells that are not screened are found there.
 #include "tally.inl"
 
 constexpr Targets table(const char* name) {
