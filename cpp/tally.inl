@@ -28,13 +28,13 @@ template <const Shuffle& low, const Shuffle& high>
   return (simd::Int32)vectors[0];
 }
 
-struct Nearest {
+struct BestCell {
   int32_t score, cell;
 };
 
 template <int64_t block>
 inline void score_pair(const CellTask& task, int64_t first, const int16_t* const (&rows)[2],
-                       Nearest* const (&best)[2]) {
+                       BestCell* const (&best)[2]) {
   const int64_t d = task.d, vectors = (d + half_lanes - 1) / half_lanes;
   const int16_t* centres = task.centre_vectors + first * vectors * half_lanes;
   simd::Int32 products[block][2] = {};
@@ -65,7 +65,7 @@ inline void score_pair(const CellTask& task, int64_t first, const int16_t* const
 inline void score_few_cells(const CellTask& task, int64_t begin, int64_t end, int32_t* labels) {
   const int64_t count = end - begin;
   const int16_t* codes = task.codes + begin * task.d;
-  Nearest best[cell_tile_rows];
+  BestCell best[cell_tile_rows];
   for (int64_t i = 0; i < count; ++i) best[i] = {INT32_MAX, 0};
   constexpr int64_t ahead = int64_t{16} << 10;  // bytes; farther, memory would be no sooner there
   const int64_t bytes = task.d * int64_t(sizeof *codes);
