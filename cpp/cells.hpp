@@ -1,58 +1,161 @@
-// What tally and moments share: the centres of one class, prepared for the loops.
+// What tally and moments share: the centres of one class, prepared for the loops, and the scratch
+// of a thread.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <vector>
 
-#include "parallel.hpp"
-#include "targets.hpp"
+#include "nearest_scratch.hpp"
 
 namespace cloister {
 
 class ClassCentres {
  public:
-  ClassCentres(const int16_t* codes, int64_t d, const int16_t* centres, int64_t k,
+  ClassCentres(const int16_t* codes, int64_t n, int64_t d, const int16_t* centres, int64_t k,
                const Execution& execution)
-      : codes_(codes),
-        d_(d),
-        centres_(centres),
-        k_(k),
-        pairs_(new int32_t[static_cast<size_t>(k * ((d + 1) / 2))]),
-        norms_(new int32_t[static_cast<size_t>(k)]) {
-    const int64_t centres_at_a_time = (int64_t{1} << 20) / d + 1;
-    parallel_for(k, centres_at_a_time, execution, [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t j = begin; j < end; ++j) prepare(j);
+      : task_{codes, d, centres, nullptr, nullptr, nullptr, k, nullptr, 0, nullptr} {
+    const int64_t pairs = (d + 1) / 2;
+    pairs_.assign(static_cast<size_t>(k * pairs), 0);
+    norms_.assign(static_cast<size_t>(k), 0);
+    parallel_for(k, (int64_t{1} << 20) / d + 1, execution, [&](int64_t from, int64_t to, int64_t) {
+      for (int64_t j = from; j < to; ++j) {
+        const int16_t* centre = centres + j * d;
+        std::memcpy(pairs_.data() + j * pairs, centre, static_cast<size_t>(d) * sizeof(int16_t));
+        int32_t norm_squared = 0;
+        for (int64_t i = 0; i < d; ++i) norm_squared += centre[i] * centre[i];
+        norms_[static_cast<size_t>(j)] = norm_squared;
+      }
     });
+    task_.centre_pairs = pairs_.data();
+    task_.centre_norms = norms_.data();
+    if (n >= fewest_rows && d >= fewest_features && k >= fewest_centres && targets().prefers_int8) {
+      screen(execution);
+    } else if (d >= 2 * targets().lanes && k <= std::min(few_centres, d / 4)) {
+      // Packing the rows would cost more than it saves.
+      lay_out_vectors();
+    }
+  }
+  ClassCentres(const ClassCentres&) = delete;
+  ClassCentres& operator=(const ClassCentres&) = delete;
+
+  const CellTask& task() const { return task_; }
+
+  // Rows whose packed form stays in a level-2 cache, in whole panels of every target.
+  int64_t tile_rows() const {
+    const int64_t fitting = (int64_t{256} << 10) / (2 * task_.d) / 32 * 32;
+    return std::clamp<int64_t>(fitting, 32, cell_tile_rows);
   }
 
-  CellTask task() const { return {codes_, d_, centres_, pairs_.get(), norms_.get(), k_}; }
-
-  // Rows that keep a chunk near 10 ms at some 10^10 products a second; no fewer than the panel of
-  // a vector target, unless the target is slow.
-  int64_t chunk() const {
-    const int64_t least = &targets() == &generic_targets ? 8 : 32;
-    return std::clamp<int64_t>((int64_t{1} << 26) / (d_ * k_), least, int64_t{1} << 14);
+  // Tiles that keep a chunk near 10 ms at some 10^10 products a second.
+  int64_t chunk(int64_t n, const Execution& execution) const {
+    const int64_t rows = (int64_t{1} << 27) / (task_.d * task_.k);
+    const int64_t share = n / (8 * execution.threads);
+    const int64_t tiles = std::min(rows, share) / tile_rows();
+    return tile_rows() * std::clamp<int64_t>(tiles, 1, 32);
   }
 
  private:
-  void prepare(int64_t j) {
-    const int64_t pairs = (d_ + 1) / 2;
-    const int16_t* centre = centres_ + j * d_;
-    int32_t* own = pairs_.get() + j * pairs;
-    if (d_ % 2) own[pairs - 1] = 0;
-    std::memcpy(own, centre, static_cast<size_t>(d_) * sizeof(int16_t));
-    int32_t norm_squared = 0;
-    for (int64_t i = 0; i < d_; ++i) norm_squared += centre[i] * centre[i];
-    norms_[static_cast<size_t>(j)] = norm_squared;
+  // Fewer would not make up for the codes of the rows, or of the centres.
+  static constexpr int64_t fewest_rows = 512, fewest_features = 32, fewest_centres = 32;
+  static constexpr int64_t few_centres = 48;
+
+  void lay_out_vectors() {
+    const int64_t d = task_.d, width = 2 * targets().lanes, whole = d / width * width;
+    const int64_t stride = (d + width - 1) / width * width;
+    vectors_ = AlignedBuffer<int16_t>(task_.k * stride);
+    for (int64_t j = 0; j < task_.k; ++j) {
+      const int16_t* centre = task_.centres + j * d;
+      std::copy(centre, centre + whole, vectors_.data() + j * stride);
+      std::copy(centre + whole, centre + d, vectors_.data() + j * stride + stride - (d - whole));
+    }
+    task_.centre_vectors = vectors_.data();
   }
 
-  const int16_t* codes_;
-  int64_t d_;
-  const int16_t* centres_;
-  int64_t k_;
-  std::unique_ptr<int32_t[]> pairs_;  // coordinates 2t, 2t + 1 in one word, zero past the end
-  std::unique_ptr<int32_t[]> norms_;
+  void screen(const Execution& execution) {
+    const int64_t d = task_.d, k = task_.k;
+    shift_.resize(static_cast<size_t>(d));
+    std::vector<int64_t> sums(static_cast<size_t>(d), 0);
+    for (int64_t j = 0; j < k; ++j) {
+      for (int64_t t = 0; t < d; ++t) sums[static_cast<size_t>(t)] += task_.centres[j * d + t];
+    }
+    for (size_t t = 0; t < sums.size(); ++t) {  // so that rows less the shift fit int16
+      shift_[t] = static_cast<int16_t>(std::clamp<int64_t>(sums[t] / k, -(1 << 13), 1 << 13));
+    }
+    std::vector<float> points(static_cast<size_t>(k * d));
+    for (int64_t j = 0; j < k; ++j) {
+      for (int64_t t = 0; t < d; ++t) {
+        points[static_cast<size_t>(j * d + t)] =
+            static_cast<float>(task_.centres[j * d + t] - shift_[static_cast<size_t>(t)]);
+      }
+    }
+    NearestTask task{};
+    task.d = d;
+    task.k = k;
+    task.centres = points.data();
+    blocks_ = std::make_unique<CentreBlocks>(task, Products::int8, execution);
+    task_.shift = shift_.data();
+    for (const int64_t coordinate : shift_) task_.shift_norm += coordinate * coordinate;
+    task_.screened = &blocks_->view();
+  }
+
+  CellTask task_;
+  std::vector<int32_t> pairs_;  // coordinates 2t, 2t + 1 in one word, zero past the end
+  std::vector<int32_t> norms_;
+  AlignedBuffer<int16_t> vectors_;
+  std::vector<int16_t> shift_;
+  std::unique_ptr<CentreBlocks> blocks_;
+};
+
+// The scratch of one thread, allocated when it takes its first tile.
+class CellSpace {
+ public:
+  CellScratch& view(const ClassCentres& centres) {
+    if (!view_.packed) allocate(centres);
+    return view_;
+  }
+  int32_t* cells() { return cells_; }
+
+ private:
+  void allocate(const ClassCentres& centres) {
+    const CellTask& task = centres.task();
+    const int64_t rows = centres.tile_rows(), lanes = targets().lanes;
+    words_ = AlignedBuffer<uint32_t>(rows * ((task.d + 1) / 2));
+    view_.packed = words_.data();
+    Candidates& found = view_.found;
+    if (task.screened) {
+      found.capacity = 2 * targets().widest_block + 1 + std::min<int64_t>(4096, rows * task.k);
+      codes_ = AlignedBuffer<uint8_t>(rows * padded_codes(task.d));
+      view_.codes = codes_.data();
+    }
+    floats_ = AlignedBuffer<float>(5 * rows + found.capacity * lanes);
+    integers_ = AlignedBuffer<int32_t>(6 * rows + 2 * found.capacity);
+    float* numbers = floats_.data();
+    TileBounds& bounds = view_.bounds;
+    for (float** array :
+         {&bounds.scales, &bounds.slopes, &bounds.grounds, &bounds.reaches, &view_.least}) {
+      *array = numbers;
+      numbers += rows;
+    }
+    found.lower = numbers;
+    int32_t* integers = integers_.data();
+    for (int32_t** array :
+         {&view_.order, &view_.counts, &view_.likeliest, &view_.scores, &view_.cells, &cells_}) {
+      *array = integers;
+      integers += rows;
+    }
+    found.centre = integers;
+    found.vector = integers + found.capacity;
+    for (int64_t i = 0; i < rows; ++i) view_.order[i] = static_cast<int32_t>(i);
+  }
+
+  CellScratch view_{};
+  AlignedBuffer<uint32_t> words_;
+  AlignedBuffer<uint8_t> codes_;
+  AlignedBuffer<float> floats_;
+  AlignedBuffer<int32_t> integers_;
+  int32_t* cells_ = nullptr;
 };
 
 }  // namespace cloister

@@ -1,40 +1,50 @@
 // Clip of kernels.hpp: real or integer vectors to integer vectors inside the ball.
 
-// Memory of one call, given back also when another allocation fails.
+// Memory of one call, given back also when another allocation fails. It starts a cache line.
 template <class T>
 struct Scratch {
+  static constexpr std::align_val_t line{64};
   T* data;
-  explicit Scratch(int64_t n) : data(new T[size_t(n)]()) {}
-  ~Scratch() { delete[] data; }
+  explicit Scratch(int64_t n) : data((T*)::operator new(size_t(n) * sizeof(T), line)) {
+    std::memset((void*)data, 0, size_t(n) * sizeof(T));
+  }
+  ~Scratch() { ::operator delete(data, line); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 };
 
-// Of any int16 codes. A pair of products is at most 2^31: it fits 32 bits, unsigned.
-[[gnu::always_inline]] inline int64_t integer_norm_squared(const int16_t* code, int64_t d) {
-  typedef uint64_t Sums __attribute__((vector_size(sizeof(simd::Int32))));
-  constexpr int64_t step = int64_t(sizeof(simd::Int32) / sizeof(int16_t));
-  Sums sums{};
+[[gnu::always_inline]] inline double rint_small(double x) {
+  return (x + rounding_magic) - rounding_magic;
+}
+
+constexpr int64_t half_lanes = int64_t(sizeof(simd::Int32) / sizeof(int16_t));
+
+// Whether sum code_i^2 <= bound^2, of any int16 codes and a bound of at most 2^14.
+[[gnu::always_inline]] inline bool is_in_ball(const int16_t* code, int64_t d, int64_t bound) {
+  simd::Int32 sums[2] = {};
   int64_t j = 0;
-  for (; j + step <= d; j += step) {
-    simd::Int32 pairs;
-    std::memcpy(&pairs, code + j, sizeof pairs);
-    const Sums squares = (Sums)simd::add_pair_products(simd::Int32{}, pairs, pairs);
-    sums += (squares & UINT32_MAX) + (squares >> 32);
+  for (; j + 2 * half_lanes <= d; j += 2 * half_lanes) {
+    for (int64_t v = 0; v < 2; ++v) {
+      simd::Int32 pairs;
+      std::memcpy(&pairs, code + j + v * half_lanes, sizeof pairs);
+      sums[v] = simd::add_capped_squares(sums[v], pairs);
+    }
   }
+  uint32_t values[half_lanes];
+  std::memcpy(values, sums, sizeof sums);
   int64_t sum = 0;
-  for (int64_t lane = 0; lane < step / 4; ++lane) sum += int64_t(sums[lane]);
+  for (const uint32_t value : values) sum += int64_t(value);
   for (; j < d; ++j) sum += int64_t(int32_t(code[j]) * int32_t(code[j]));
-  return sum;
+  return sum <= bound * bound;
 }
 
 // The guarantee rests on this check alone, made on the very integers that are summed.
 inline void keep_in_ball(int16_t* code, int64_t d, int64_t bound) {
   for (int attempt = 0; attempt < 2; ++attempt) {
-    if (integer_norm_squared(code, d) <= bound * bound) return;
+    if (is_in_ball(code, d, bound)) return;
     for (int64_t j = 0; j < d; ++j) code[j] = int16_t(code[j] - (code[j] > 0) + (code[j] < 0));
   }
-  if (integer_norm_squared(code, d) > bound * bound) {
+  if (!is_in_ball(code, d, bound)) {
     for (int64_t j = 0; j < d; ++j) code[j] = 0;
   }
 }
@@ -57,55 +67,72 @@ constexpr int64_t clip_vectors = clip_step / float64_lanes;
   simd::store_low_words(code, rounded);
 }
 
-// |code - centre|^2 = |code|^2 + |centre|^2 - 2 <code, centre>. Both norms are at most 2^14, so the
-// sums of each lane are within 2^28 and their combination within 2^30: exact in 32 bits.
-inline int64_t difference_norm_squared(const int16_t* code, const int16_t* centre, int64_t d) {
-  simd::Int32 sums{}, products{};
-  auto add = [&](const void* left, const void* right) {
-    simd::Int32 a, b;
-    std::memcpy(&a, left, sizeof a);
-    std::memcpy(&b, right, sizeof b);
-    sums = simd::add_pair_products(simd::add_pair_products(sums, a, a), b, b);
-    products = simd::add_pair_products(products, a, b);
-  };
-  constexpr int64_t step = int64_t(sizeof(simd::Int32) / sizeof(int16_t));
+// Modulo 2^16, of int16.
+[[gnu::always_inline]] inline simd::Int32 subtract_halves(const int16_t* code,
+                                                          const int16_t* centre) {
+  typedef uint16_t Uint16 __attribute__((vector_size(sizeof(simd::Int32))));
+  Uint16 left, right;
+  std::memcpy(&left, code, sizeof left);
+  std::memcpy(&right, centre, sizeof right);
+  return (simd::Int32)(left - right);
+}
+
+// |code - centre|^2. Both norms are at most 2^14: the sum is at most 2^30, and a difference does
+// not fit 16 bits only where it is 2^15 (of the same square as -2^15), the whole of that norm.
+constexpr int32_t largest_difference = 1 << 30;
+inline int32_t difference_norm_squared(const int16_t* code, const int16_t* centre, int64_t d) {
+  simd::Int32 sums[2] = {};
   int64_t j = 0;
-  for (; j + step <= d; j += step) add(code + j, centre + j);
-  int16_t rest[2][step] = {};
-  std::memcpy(rest[0], code + j, size_t(d - j) * sizeof *code);
-  std::memcpy(rest[1], centre + j, size_t(d - j) * sizeof *centre);
-  add(rest[0], rest[1]);
-  sums -= 2 * products;
-  int64_t sum = 0;
-  for (int64_t lane = 0; lane < step / 2; ++lane) sum += sums[lane];
+  for (; j + 2 * half_lanes <= d; j += 2 * half_lanes) {
+    for (int64_t v = 0; v < 2; ++v) {
+      const int64_t at = j + v * half_lanes;
+      const simd::Int32 difference = subtract_halves(code + at, centre + at);
+      sums[v] = simd::add_pair_products(sums[v], difference, difference);
+    }
+  }
+  int32_t sum = simd::sum(sums[0] + sums[1]);
+  for (; j < d; ++j) {
+    const int32_t difference = code[j] - centre[j];
+    sum += int32_t(uint32_t(difference) * uint32_t(difference));
+  }
   return sum;
 }
 
-// residual = rint((code - centre) * factor), clip_step coordinates.
-[[gnu::always_inline]] inline void residual_step(const int16_t* code, const int16_t* centre,
-                                                 double factor, int16_t* residual) {
+// code = rint(code * factor), of clip_step coordinates.
+[[gnu::always_inline]] inline void scale_step(int16_t* code, double factor) {
   simd::Float64 v[clip_vectors];
 #pragma GCC unroll 8
-  for (int64_t i = 0; i < clip_vectors; ++i) {
-    v[i] = simd::widen_difference(code + i * float64_lanes, centre + i * float64_lanes);
+  for (int64_t i = 0; i < clip_vectors; ++i) v[i] = simd::widen(code + i * float64_lanes);
+  round_step(v, factor, code);
+}
+
+[[gnu::always_inline]] inline double residual_factor(int32_t norm_squared, const Clip& clip) {
+  return clip_factor(__builtin_sqrt(double(norm_squared)), clip);
+}
+
+inline void scale_residual(const int16_t* code, const int16_t* centre, int64_t d,
+                           int32_t norm_squared, double factor, int64_t bound, int16_t* residual) {
+  int64_t j = 0;
+  if (norm_squared < largest_difference) {
+    constexpr int64_t step = half_lanes > clip_step ? half_lanes : clip_step;
+    for (; j + step <= d; j += step) {
+      for (int64_t t = j; t < j + step; t += half_lanes) {
+        const simd::Int32 difference = subtract_halves(code + t, centre + t);
+        std::memcpy(residual + t, &difference, sizeof difference);
+      }
+      for (int64_t t = j; t < j + step; t += clip_step) scale_step(residual + t, factor);
+    }
   }
-  round_step(v, factor, residual);
+  for (; j < d; ++j) {
+    const double difference = code[j] - centre[j];
+    residual[j] = int16_t(int32_t(rint_small(difference * factor)));
+  }
+  keep_in_ball(residual, d, bound);
 }
 
 void clip_residual(const int16_t* code, const int16_t* centre, int64_t d, Clip clip,
                    int16_t* residual) {
-  const double norm = __builtin_sqrt(double(difference_norm_squared(code, centre, d)));
-  const double factor = clip_factor(norm, clip);
-  int64_t j = 0;
-  for (; j + clip_step <= d; j += clip_step) {
-    residual_step(code + j, centre + j, factor, residual + j);
-  }
-  if (j < d) {
-    int16_t rest[3][clip_step] = {};
-    std::memcpy(rest[0], code + j, size_t(d - j) * sizeof *code);
-    std::memcpy(rest[1], centre + j, size_t(d - j) * sizeof *centre);
-    residual_step(rest[0], rest[1], factor, rest[2]);
-    std::memcpy(residual + j, rest[2], size_t(d - j) * sizeof *residual);
-  }
-  keep_in_ball(residual, d, clip.bound);
+  const int32_t norm_squared = difference_norm_squared(code, centre, d);
+  const double factor = residual_factor(norm_squared, clip);
+  scale_residual(code, centre, d, norm_squared, factor, clip.bound, residual);
 }

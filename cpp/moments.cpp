@@ -144,21 +144,26 @@ std::vector<int32_t> cells_of_rows(const int16_t* codes, int64_t n, int64_t d,
                                    const Partition& partition, const Execution& execution) {
   std::vector<int32_t> cells(static_cast<size_t>(n), -1);
   for (int64_t g = 0; g < partition.classes; ++g) {
-    const int64_t start = partition.offsets[g];
-    const ClassCentres centres(codes, d, partition.centres + g * partition.k * d, partition.k,
+    const int64_t start = partition.offsets[g], rows = partition.offsets[g + 1] - start;
+    const auto first_cell = static_cast<int32_t>(g * partition.k);
+    if (partition.k == 1) {
+      std::fill_n(cells.begin() + start, rows, first_cell);
+      continue;
+    }
+    const ClassCentres centres(codes, rows, d, partition.centres + first_cell * d, partition.k,
                                execution);
-    parallel_for(
-        partition.offsets[g + 1] - start, centres.chunk(), execution,
-        [&](int64_t begin, int64_t end, int64_t) {
-          std::vector<int32_t> labels(static_cast<size_t>(end - begin), 0);
-          if (partition.k > 1) {
-            targets().assign_cells(centres.task(), start + begin, start + end, labels.data());
-          }
-          for (int64_t i = begin; i < end; ++i) {
-            cells[static_cast<size_t>(start + i)] =
-                static_cast<int32_t>(g * partition.k) + labels[static_cast<size_t>(i - begin)];
-          }
-        });
+    std::vector<CellSpace> spaces(static_cast<size_t>(execution.threads));
+    const int64_t tile = centres.tile_rows();
+    parallel_for(rows, centres.chunk(rows, execution), execution,
+                 [&](int64_t begin, int64_t end, int64_t slot) {
+                   CellScratch& scratch = spaces[static_cast<size_t>(slot)].view(centres);
+                   for (int64_t i = start + begin; i < start + end; i += tile) {
+                     const int64_t last = std::min(i + tile, start + end);
+                     int32_t* labels = cells.data() + i;
+                     targets().assign_cells(centres.task(), i, last, scratch, labels);
+                     for (int64_t j = 0; j < last - i; ++j) labels[j] += first_cell;
+                   }
+                 });
   }
   return cells;
 }

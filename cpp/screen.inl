@@ -168,6 +168,14 @@ inline void screen_block(const ScreenedCentres& centres, int64_t first, const ui
   found.count += kept;
 }
 
+// Of `count` elements, zero past them.
+template <class Vector, class Element>
+inline Vector load_first(const Element* source, int64_t count) {
+  Vector vector = {};
+  std::memcpy(&vector, source, size_t(count) * sizeof(Element));
+  return vector;
+}
+
 // Transposes the codes of the rows in `rows` (of this tile) into panels of words.
 inline void pack_codes(const uint8_t* codes, int64_t row_bytes, const int32_t* rows, int64_t count,
                        int64_t steps, uint32_t* packed) {
@@ -181,9 +189,15 @@ inline void pack_codes(const uint8_t* codes, int64_t row_bytes, const int32_t* r
     uint32_t* target = packed + v / 2 * panel * steps + v % 2 * lanes;
     for (int64_t t = 0; t < steps; t += lanes) {
       simd::Float32 words[lanes];
+      if (t * 4 + lanes * 4 <= row_bytes) {
 #pragma GCC unroll 16
-      for (int64_t lane = 0; lane < lanes; ++lane) {
-        words[lane] = load<simd::Float32>(source[lane] + t * 4);
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          words[lane] = load<simd::Float32>(source[lane] + t * 4);
+        }
+      } else {
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          words[lane] = load_first<simd::Float32>(source[lane] + t * 4, row_bytes - t * 4);
+        }
       }
       transpose(words);
       const int64_t here = steps - t < lanes ? steps - t : lanes;

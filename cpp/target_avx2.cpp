@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2")
@@ -28,10 +29,15 @@ constexpr int64_t broadcast_block = 5;  // 2 x 5 accumulators and 3 operands fit
   return accumulator + (Int32)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 }
 
-[[gnu::always_inline]] inline Float64 widen_difference(const int16_t* a, const int16_t* b) {
-  const __m128i left = _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i*)a));
-  const __m128i right = _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i*)b));
-  return _mm256_cvtepi32_pd(_mm_sub_epi32(left, right));
+// sums + the squares of pairs; sums beyond 2^30 may be less, but not below 2^30.
+[[gnu::always_inline]] inline Int32 add_capped_squares(Int32 sums, Int32 a) {
+  const __m256i squares = _mm256_madd_epi16((__m256i)a, (__m256i)a);
+  return (Int32)_mm256_min_epu32(_mm256_add_epi32((__m256i)sums, squares),
+                                 _mm256_set1_epi32(1 << 30));
+}
+
+[[gnu::always_inline]] inline Float64 widen(const int16_t* source) {
+  return _mm256_cvtepi32_pd(_mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i*)source)));
 }
 
 [[gnu::always_inline]] inline Float64 widen(const float* source) {
@@ -89,6 +95,23 @@ constexpr bool prefers_int8 = false;  // madd of 16 bits at a time is no faster 
 
 [[gnu::always_inline]] inline void store_low_bytes(uint8_t* target, Int32 a) {
   for (int lane = 0; lane < 8; ++lane) target[lane] = uint8_t(a[lane]);
+}
+
+// Of the 16-bit halves of the lanes: (a * b + 2^14) >> 15.
+[[gnu::always_inline]] inline Int32 multiply_high_rounded(Int32 a, Int32 b) {
+  return (Int32)_mm256_mulhrs_epi16((__m256i)a, (__m256i)b);
+}
+
+// Of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline Int32 largest_magnitude(Int32 a, Int32 b) {
+  return (Int32)_mm256_max_epu16((__m256i)a, _mm256_abs_epi16((__m256i)b));
+}
+
+// The low bytes of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline void store_bytes_of_halves(uint8_t* target, Int32 a) {
+  int16_t halves[16];
+  std::memcpy(halves, &a, sizeof halves);
+  for (int i = 0; i < 16; ++i) target[i] = uint8_t(halves[i]);
 }
 
 }  // namespace simd

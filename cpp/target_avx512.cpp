@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
@@ -33,10 +34,14 @@ constexpr int64_t broadcast_block = 12;  // 2 x 12 accumulators and 3 operands f
   return (Int32)_mm512_dpwssd_epi32((__m512i)accumulator, (__m512i)a, (__m512i)b);
 }
 
-[[gnu::always_inline]] inline Float64 widen_difference(const int16_t* a, const int16_t* b) {
-  const __m256i left = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i*)a));
-  const __m256i right = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i*)b));
-  return _mm512_maskz_cvtepi32_pd(0xFF, _mm256_sub_epi32(left, right));
+// sums + the squares of pairs; sums beyond 2^30 may be less, but not below 2^30.
+[[gnu::always_inline]] inline Int32 add_capped_squares(Int32 sums, Int32 a) {
+  return (Int32)_mm512_dpwssds_epi32((__m512i)sums, (__m512i)a, (__m512i)a);
+}
+
+[[gnu::always_inline]] inline Float64 widen(const int16_t* source) {
+  const __m256i values = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i*)source));
+  return _mm512_maskz_cvtepi32_pd(0xFF, values);
 }
 
 [[gnu::always_inline]] inline Float64 widen(const float* source) {
@@ -44,10 +49,12 @@ constexpr int64_t broadcast_block = 12;  // 2 x 12 accumulators and 3 operands f
 }
 
 [[gnu::always_inline]] inline void store_low_words(int16_t* target, const Float64 (&from)[2]) {
-  for (int v = 0; v < 2; ++v) {
-    const __m512i bits = (__m512i)from[v];
-    _mm_storeu_si128((__m128i*)(target + 8 * v), _mm512_maskz_cvtepi64_epi16(0xFF, bits));
-  }
+  // The lowest of the four words of each lane, of one vector and then of the other.
+  typedef int16_t Int16 __attribute__((vector_size(64)));
+  constexpr Int16 places = {0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60};
+  const __m512i words =
+      _mm512_permutex2var_epi16((__m512i)from[0], (__m512i)places, (__m512i)from[1]);
+  std::memcpy(target, &words, sizeof(__m256i));
 }
 
 [[gnu::always_inline]] inline Float32 load_halves(const uint16_t* source) {
@@ -91,6 +98,21 @@ constexpr bool prefers_int8 = true;
 
 [[gnu::always_inline]] inline void store_low_bytes(uint8_t* target, Int32 a) {
   _mm_storeu_si128((__m128i*)target, _mm512_maskz_cvtepi32_epi8(0xFFFF, (__m512i)a));
+}
+
+// Of the 16-bit halves of the lanes: (a * b + 2^14) >> 15.
+[[gnu::always_inline]] inline Int32 multiply_high_rounded(Int32 a, Int32 b) {
+  return (Int32)_mm512_mulhrs_epi16((__m512i)a, (__m512i)b);
+}
+
+// Of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline Int32 largest_magnitude(Int32 a, Int32 b) {
+  return (Int32)_mm512_max_epu16((__m512i)a, _mm512_abs_epi16((__m512i)b));
+}
+
+// The low bytes of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline void store_bytes_of_halves(uint8_t* target, Int32 a) {
+  _mm256_storeu_si256((__m256i*)target, _mm512_maskz_cvtepi16_epi8(UINT32_MAX, (__m512i)a));
 }
 
 }  // namespace simd

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -30,8 +31,15 @@ constexpr int64_t broadcast_block = 5;  // vectors of 2 x this many accumulators
 #endif
 }
 
-[[gnu::always_inline]] inline Float64 widen_difference(const int16_t* a, const int16_t* b) {
-  return Float64{double(a[0] - b[0]), double(a[1] - b[1])};
+// sums + the squares of pairs; sums beyond 2^30 may be less, but not below 2^30.
+[[gnu::always_inline]] inline Int32 add_capped_squares(Int32 sums, Int32 a) {
+  typedef uint32_t Uint32 __attribute__((vector_size(16)));
+  const Uint32 total = (Uint32)add_pair_products(sums, a, a), most = Uint32{} + (1u << 30);
+  return (Int32)(total < most ? total : most);
+}
+
+[[gnu::always_inline]] inline Float64 widen(const int16_t* source) {
+  return Float64{double(source[0]), double(source[1])};
 }
 
 [[gnu::always_inline]] inline Float64 widen(const float* source) {
@@ -106,6 +114,37 @@ constexpr bool prefers_int8 = false;
 
 [[gnu::always_inline]] inline void store_low_bytes(uint8_t* target, Int32 a) {
   for (int lane = 0; lane < 4; ++lane) target[lane] = uint8_t(a[lane]);
+}
+
+// Of the 16-bit halves of the lanes: (a * b + 2^14) >> 15.
+[[gnu::always_inline]] inline Int32 multiply_high_rounded(Int32 a, Int32 b) {
+  int16_t left[8], right[8];
+  std::memcpy(left, &a, sizeof left);
+  std::memcpy(right, &b, sizeof right);
+  for (int i = 0; i < 8; ++i) left[i] = int16_t((left[i] * right[i] + (1 << 14)) >> 15);
+  std::memcpy(&a, left, sizeof left);
+  return a;
+}
+
+// Of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline Int32 largest_magnitude(Int32 a, Int32 b) {
+  uint16_t largest[8];
+  int16_t other[8];
+  std::memcpy(largest, &a, sizeof largest);
+  std::memcpy(other, &b, sizeof other);
+  for (int i = 0; i < 8; ++i) {
+    const uint16_t size = uint16_t(other[i] < 0 ? -other[i] : other[i]);
+    largest[i] = largest[i] < size ? size : largest[i];
+  }
+  std::memcpy(&a, largest, sizeof largest);
+  return a;
+}
+
+// The low bytes of the 16-bit halves of the lanes.
+[[gnu::always_inline]] inline void store_bytes_of_halves(uint8_t* target, Int32 a) {
+  int16_t halves[8];
+  std::memcpy(halves, &a, sizeof halves);
+  for (int i = 0; i < 8; ++i) target[i] = uint8_t(halves[i]);
 }
 
 }  // namespace simd

@@ -28,6 +28,9 @@
 #include "noise.inl"
 #include "ranges.inl"
 #include "sample_mixture.inl"
+// This one serves the last.
+#include "cell_screen.inl"
+// Cells that are not screened are found there.
 #include "tally.inl"
 
 constexpr Targets table(const char* name) {

@@ -8,14 +8,40 @@
 
 namespace cloister {
 
-// Scratch of one tally or moments call, shared by its chunks.
+// One class, as tally and moments look for the cells of its rows.
 struct CellTask {
   const int16_t* codes;
   int64_t d;
   const int16_t* centres;       // of the class at hand, (k, d)
   const int32_t* centre_pairs;  // the same, (k, ceil(d / 2)) words of two coordinates, zero-padded
   const int32_t* centre_norms;  // |c_j|^2
+  // Where rows are read in vectors of 2 * lanes numbers: (k, ceil(d / those)) of them, the last
+  // of the last d coordinates, but zero for those in the vectors before; else null.
+  const int16_t* centre_vectors;
   int64_t k;
+  const int16_t* shift;             // a point in the midst of the centres, (d,)
+  int64_t shift_norm;               // |shift|^2
+  const ScreenedCentres* screened;  // c_j - shift by int8 codes; null where they do not pay
+};
+
+constexpr int64_t cell_tile_rows = 512;  // at most, in one call of assign_cells
+
+// What one thread needs for a tile of rows.
+struct CellScratch {
+  uint32_t* packed;
+  int32_t* order;  // 0, 1, 2, ...
+  uint8_t* codes;
+  TileBounds bounds;
+  Candidates found;
+  // Of each row: candidates at hand, the likeliest, its lower bound; the best score that was
+  // computed and its cell, which is -1 as long as there is none.
+  int32_t* counts;
+  int32_t* likeliest;
+  float* least;
+  int32_t* scores;
+  int32_t* cells;
+  int64_t measured;  // scores computed since the scratch was made, and rows that were screened
+  int64_t screened;
 };
 
 struct NearestTask {
@@ -103,11 +129,13 @@ struct Targets {
 
   void (*encode_rows)(const void* rows, Dtype dtype, int64_t row_stride, int64_t begin, int64_t end,
                       int64_t d, Clip clip, int16_t* codes, uint8_t* valid);
-  // labels[i - begin] = cell of row i within its class, for begin <= i < end.
-  void (*assign_cells)(const CellTask& task, int64_t begin, int64_t end, int32_t* labels);
-  // Adds rows begin..end (labels as above) to the class's counts and sums.
+  // labels[i - begin] = cell of row i within its class, for a tile begin <= i < end.
+  void (*assign_cells)(const CellTask& task, int64_t begin, int64_t end, CellScratch& scratch,
+                       int32_t* labels);
+  // Adds rows begin..end (labels as above) to the class's counts and sums, which 65,535 rows of any
+  // int16 cannot make overflow.
   void (*add_rows)(const CellTask& task, int64_t begin, int64_t end, const int32_t* labels,
-                   Clip clip, int64_t* counts, int64_t* sums);
+                   Clip clip, int64_t* counts, int32_t* sums);
   // residual = Clip(code - centre), int16, length d.
   void (*clip_residual)(const int16_t* code, const int16_t* centre, int64_t d, Clip clip,
                         int16_t* residual);

@@ -4,17 +4,12 @@ Everything here happens on the public side: a `Release` answers with noise, and 
 answers (samples, k-means on samples, restarts) is post-processing.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans as WeightedKMeans
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
+from cloister import _backend
 from cloister._backend import Grid
 from cloister.codes import CODE_BOUND, CodeGrid
 from cloister.kmeans import KMeans
@@ -27,6 +22,7 @@ from cloister.shrinkage import (
     safe_counts,
     total_scatter,
 )
+from cloister.weighted_kmeans import coinciding_centres, weighted_kmeans
 
 MAX_SPECTRUM_FEATURES = 2048
 """Beyond this d only the trace of the second moment is released: d^2 noisy values help no more."""
@@ -64,8 +60,26 @@ class Overview:
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw public points from the private Gaussian."""
-        points = rng.standard_normal((n, len(self.mean))) * np.sqrt(self.variances)
-        return self.mean + (points if self.axes is None else points @ self.axes.T)
+        d = len(self.mean)
+        deviations = np.sqrt(self.variances)
+        # The kernel computes in float32, which holds no squares of very small or large units.
+        exponent = int(np.frexp(max(np.abs(self.mean).max(), deviations.max()))[1])
+        mean, deviations = np.ldexp(self.mean, -exponent), np.ldexp(deviations, -exponent)
+        factors, scales = np.zeros((1, 0, d)), deviations[None].astype(np.float32)
+        if self.axes is not None:
+            factors = (self.axes * deviations).T[None]
+        points = np.empty((n, d), np.float32)
+        _backend.sample_mixture(
+            int(rng.integers(2**63)),
+            0,
+            mean[None].astype(np.float32),
+            np.ascontiguousarray(factors, dtype=np.float32),
+            scales if self.axes is None else None,
+            np.zeros(1, np.int64),
+            np.zeros(n, np.int32),
+            points,
+        )
+        return np.ldexp(points.astype(np.float64), exponent)
 
 
 def counts_and_shifts(tally: NoisyTally) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -166,14 +180,6 @@ def histogram_samples(
     return np.asarray(overview.mean + offsets @ directions)
 
 
-@contextmanager
-def _coinciding_centres() -> Iterator[None]:
-    """Let centres of public points coincide: later rounds move them, and no row is at fault."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
-
-
 def cluster_samples(
     points: NDArray[np.float64],
     k: int,
@@ -189,7 +195,7 @@ def cluster_samples(
     exponent = int(np.frexp(np.abs(points).max())[1])
     seed = int(rng.integers(2**31))
     model = KMeans(k, n_init=n_init, max_iter=max_iter, random_state=seed)
-    with _coinciding_centres():
+    with coinciding_centres():
         model.fit(np.ldexp(points, -exponent).astype(np.float32))
     centres = np.ldexp(model.cluster_centers_.astype(np.float64), exponent)
     return centres, float(np.ldexp(model.inertia_ / len(points), 2 * exponent))
@@ -231,9 +237,5 @@ def lift(
     enough = max(k, int((noisy_counts > 2 * tally.count_noise).sum()))
     kept = np.argsort(-noisy_counts)[:enough]  # cells of nothing but noise are dropped
     weights = np.maximum(noisy_counts[kept], 1e-3 * max(float(noisy_counts.max()), 1.0))
-    model = WeightedKMeans(k, n_init=20, max_iter=50, random_state=int(rng.integers(2**31)))
-    # Its threads add up in the order in which they end, and a resumed fit must ask the same.
-    # (threadpoolctl is scikit-learn's own dependency.)
-    with threadpool_limits(1), _coinciding_centres():
-        model.fit(points[kept], sample_weight=weights)
-    return model.cluster_centers_, float(model.inertia_ / weights.sum() + spread / 2)
+    centres, inertia = weighted_kmeans(points[kept], weights, k, rng)
+    return centres, float(inertia / weights.sum() + spread / 2)

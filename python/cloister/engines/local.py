@@ -55,7 +55,8 @@ class LocalEngine(BlockEngine):
         super().__init__(grid, len(labels.classes))
         index = labels.exact_index
         n = source.n if index is None else len(index)
-        self._codes = np.empty((n or 0, source.d), np.int16)
+        # Codes that have to grow are numpy's own; others start a cache line.
+        self._codes = np.empty((0, source.d), np.int16) if n is None else _aligned(n, source.d)
         if index is None:
             starts = np.zeros(1, np.int64)
         else:
@@ -106,3 +107,11 @@ class LocalEngine(BlockEngine):
 
     def _blocks(self) -> Iterator[Block]:
         yield self._codes, self._offsets
+
+
+def _aligned(n: int, d: int) -> NDArray[np.int16]:
+    """Return room for codes that starts a cache line: vectors of them then straddle none."""
+    line = 64 // 2
+    room = np.empty(n * d + line, dtype=np.int16)
+    start = -room.ctypes.data // 2 % line
+    return room[start : start + n * d].reshape(n, d)
