@@ -18,8 +18,9 @@ struct FixedPoint {
   uint32_t limbs[capacity];
 
   explicit FixedPoint(int limbs_used = 1, uint32_t integer = 0) : size(limbs_used) {
-    // More than 2000 bits: no digits of a sample agree for so long, but with probability 2^-900.
-    if (size > capacity) throw std::runtime_error("noise: two numbers agree in 900 bits");
+    // 2000 bits are too few for a y that agrees with the curve in 900 bits, or beyond x = 137: both
+    // have probability below 2^-900, and the call fails rather than rounds.
+    if (size > capacity) throw std::runtime_error("noise: a comparison needs more than 2000 bits");
     for (int i = 0; i < size; ++i) limbs[i] = 0;
     limbs[0] = integer;
   }
@@ -77,7 +78,7 @@ inline FixedPoint scaled(const FixedPoint& a, const FixedPoint& b, uint32_t divi
     product[i] = uint32_t(carry);
   }
   FixedPoint result(size);
-  uint64_t rest = product[0];  // zero: callers keep a below 1
+  uint64_t rest = product[0];  // zero: callers have a b < 2^32
   for (int i = 0; i < size; ++i) {
     rest = rest << 32 | product[i + 1];
     result.limbs[i] = uint32_t(rest / divisor);
@@ -89,7 +90,7 @@ inline FixedPoint scaled(const FixedPoint& a, const FixedPoint& b, uint32_t divi
   return result;
 }
 
-// y < exp(-x^2 / 2), for y < 1. Both are exact.
+// y < exp(-x^2 / 2), for y <= 1 and x < 2^16. Both are exact.
 inline bool is_below_density(const FixedPoint& y, const FixedPoint& x) {
   for (int size = 2 * (x.size > y.size ? x.size : y.size) + 2;; size += 2) {
     const FixedPoint exact_x = x.resized(size);

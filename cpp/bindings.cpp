@@ -163,6 +163,9 @@ void register_random(py::module_& m) {
   m.def("chacha20_block", [](Address key, uint32_t counter, Address nonce, Address out) {
     chacha20_block(at<const uint8_t>(key), counter, at<const uint8_t>(nonce), at<uint8_t>(out));
   });
+  m.def("judge_attempts", [](Address words, int64_t n, Address verdicts) {
+    judge_attempts(at<const uint32_t>(words), n, at<uint8_t>(verdicts));
+  });
   m.def("sample_mixture", [](uint64_t seed, int64_t first_row, int64_t n, int64_t d, Address means,
                              Address factors, Address scales, Address covariance_of, int64_t rank,
                              Address components, Address out, int64_t threads, Address stream) {

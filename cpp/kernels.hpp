@@ -189,6 +189,10 @@ void noise(const uint8_t* key, uint32_t stream, double sigma, int64_t n, int64_t
 // One ChaCha20 block, for the test vectors of RFC 8439. key: 32 bytes, nonce: 12 bytes.
 void chacha20_block(const uint8_t* key, uint32_t counter, const uint8_t* nonce, uint8_t* out);
 
+// The first look of `noise` at words that start attempts, for a test: a verdict is 0 (rejected), 1
+// (accepted) or 2 (left open). n is a multiple of 16.
+void judge_attempts(const uint32_t* words, int64_t n, uint8_t* verdicts);
+
 // Row i of a mixture, for the rows first_row .. first_row + n of an endless sequence:
 //   out[i] = means[c] + (sum_t z_t factors[f][t] + scales[f] * z_(rank + .)),  c = components[i],
 //   f = covariance_of[c]

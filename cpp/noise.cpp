@@ -117,4 +117,9 @@ void chacha20_block(const uint8_t* key, uint32_t counter, const uint8_t* nonce, 
   std::memcpy(out, words, sizeof words);
 }
 
+void judge_attempts(const uint32_t* words, int64_t n, uint8_t* verdicts) {
+  const DefaultFloatMode mode;
+  targets().judge_attempts(words, n, verdicts);
+}
+
 }  // namespace cloister

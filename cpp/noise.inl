@@ -46,7 +46,7 @@ void chacha20(const uint32_t* key, uint32_t counter, const uint32_t* nonce, int6
   }
 }
 
-// exp(-x^2 / 2) for x = position / 2^16 < 4, within 2^-18 (tests/test_noise.py looks at all 2^18).
+// exp(-x^2 / 2) for x = position / 2^16 < 4, within 2^-18, of which 0.29 is used.
 // With s = x^2 / 16 in [0, 1) this is exp(-s)^8, and exp(-s) the Taylor series about 1/2.
 [[gnu::always_inline]] inline simd::Float32 density(simd::Int32 position) {
   constexpr float e = 0x1.368b30p-1f;  // exp(-1/2)
@@ -63,7 +63,7 @@ void chacha20(const uint32_t* key, uint32_t counter, const uint32_t* nonce, int6
 
 // A word is accepted or rejected here only if its whole cell lies surely on that side. Over a cell
 // the curve falls by less than 0.61 * 2^-16, and the computed value is right to 2^-18: together
-// less than the margin.
+// less than the margin. tests/test_noise.py holds the verdicts against the curve at every position.
 void judge_attempts(const uint32_t* words, int64_t count, uint8_t* verdicts) {
   constexpr float margin = 0x1p-16f;
   constexpr int32_t corner = 0x7FE30000;  // 3 <= x < 4 and y >= 1 - 2^-10

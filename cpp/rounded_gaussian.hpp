@@ -1,11 +1,12 @@
 // round(sigma * g) for a standard normal g, sampled exactly from uniform random digits.
 //
 // Rejection (von Neumann 1951): where (x, y) is uniform on an area that holds everything below
-// exp(-x^2 / 2), x >= 0, an x whose y is below it has the density of |g|. The area is the square
-// cornered box 0 <= x < 4, 0 <= y < 1, of which 0.31 lies below the curve, and for the tail a
-// column over each [4 + m, 5 + m), m = 0, 1, ..., of height 127 * 2^(-17 - 7 m):
-//   exp(-(4 + m)^2 / 2) < 127 * 2^(-17 - 7 m), as (4 + m)^2 / 2 * log2(e) > 11.5 + 7 m > 10.02 + 7
-//   m.
+// exp(-x^2 / 2), x >= 0, an x whose y is below it has the density of |g|. The area is the box
+// 0 <= x < 4, 0 <= y < 1, of which 0.31 lies below the curve, and for the tail a column over each
+// [4 + m, 5 + m), m = 0, 1, ..., of height 127 * 2^(-17 - 7 m), which is above the curve:
+//   -log2(exp(-(4 + m)^2 / 2)) > 1.44 (16 + 8 m + m^2) / 2 = 11.52 + 5.76 m + 0.72 m^2
+//                              > 10.02 + 7 m > -log2(127 * 2^(-17 - 7 m)),
+// as 1.5 - 1.24 m + 0.72 m^2 has no zero.
 // All columns together are as large as the corner 3 <= x < 4, y >= 1 - 2^-10 of the box, which is
 // above the curve: a point that falls there is moved to column m with the probability of its share,
 // (1 - 2^-7) 2^(-7 m).
@@ -15,8 +16,8 @@
 // attempt: bits 0 to 15 are the first digit of the fraction of x, 16 and 17 its integer part, 18 to
 // 30 the first 13 bits of y, and 31 the sign. Almost every attempt is decided by that
 // (judge_attempts in noise.inl, a filter that errs on no side); the others ask below_density.hpp,
-// which is exact. Digits are as short so that this, where most of the care lies, is frequent
-// enough to be tested: one in some 500 samples.
+// which is exact. Digits are so short that this, where most of the care lies, is frequent enough to
+// be tested: one word in 2,500, 5/8 of them in the corner, so one sample in 790.
 #pragma once
 
 #include <cmath>
@@ -61,8 +62,8 @@ class RoundedGaussian {
     return settle(1, 0);
   }
 
-  // round(-y) = -round(y) but for ties, which ask for an x whose digits are all zero from some
-  // place on: "ties upwards" holds for both signs, up to a set of probability zero.
+  // round(-y) = -round(y) but for ties, and each of the countably many ties asks for one certain x:
+  // "ties upwards" holds for both signs, up to a set of probability zero.
   int64_t rounded() {
     const uint64_t magnitude = round_scaled();
     return int64_t(negative_ ? 0 - magnitude : magnitude);
@@ -124,7 +125,7 @@ class RoundedGaussian {
   // the floor of
   //   mantissa k / 2^shift + (mantissa (head + y) + 2^(scale - 1)) / 2^scale.
   // h is the smallest with scale >= 53, so that mantissa y < 2^scale crosses one integer at most:
-  // h <= 4, and scale < 69 unless h = 0. With k < 2^11 (beyond it one sample in 2^3000000) the sum
+  // h <= 4, and scale < 69 unless h = 0. With k < 2^11 (FixedPoint has room for k <= 136) the sum
   // below stays under 2^69 + 2^(53 + 64) + 2^68 where h > 0, and 2^101 where h = 0 (shift <= 100).
   uint64_t round_scaled() {
     if (shift_ > 100) return 0;  // sigma (k + x) < 2^-48 * 2^11 < 1/2

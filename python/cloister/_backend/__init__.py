@@ -35,7 +35,7 @@ from cloister._backend.neighbours import (
     Neighbours,
     Recollection,
 )
-from cloister._backend.random import chacha20_block, noise, sample_mixture
+from cloister._backend.random import chacha20_block, judge_attempts, noise, sample_mixture
 from cloister._backend.rows import ROW_DTYPES, encode
 from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
 
@@ -61,6 +61,7 @@ __all__ = [
     "code_squares",
     "column_ranges",
     "encode",
+    "judge_attempts",
     "moments",
     "nearest",
     "noise",

@@ -37,6 +37,19 @@ def chacha20_block(key: bytes, counter: int, nonce: bytes) -> bytes:
     return out.tobytes()
 
 
+def judge_attempts(words: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return what the filter of `noise` says of words: 0 rejected, 1 accepted, 2 left open."""
+    verdicts = np.empty(words.shape, dtype=np.uint8)
+    if words.size % 16:
+        raise InvalidInput(f"{words.size} words, but they are judged in groups of 16")
+    library.kernels.judge_attempts(
+        address("words", words, np.uint32, words.shape),
+        words.size,
+        address("verdicts", verdicts, np.uint8, words.shape, writeable=True),
+    )
+    return verdicts
+
+
 def sample_mixture(
     seed: int,
     first_row: int,
