@@ -9,7 +9,6 @@ from cloister.centred_rows import CentredRows
 from cloister.kmeans import KMeans
 from cloister.kmeans_parallel import parallel
 from cloister.kmeans_plusplus import plus_plus
-from test_kmeans_plusplus import ElsewhereRows
 
 
 def make_rows(n=1500, d=24, clusters=40, seed=4):
@@ -87,13 +86,6 @@ def test_seeds_repeat_where_there_are_too_few_different_rows():
     chosen = parallel(rows, 5, np.random.RandomState(0))
     assert len(np.unique(X[chosen], axis=0)) == 3
     assert len(parallel(rows, 1, np.random.RandomState(0))) == 1
-
-
-def test_other_rows_get_the_same_seeds():
-    rows, _ = make_rows()
-    expected = parallel(rows, 20, np.random.RandomState(3))
-    found = parallel(ElsewhereRows(rows), 20, np.random.RandomState(3))
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_threads_and_targets_choose_the_same_rows(restore_threads):
