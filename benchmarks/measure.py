@@ -127,9 +127,16 @@ def _medians(rounds):
 
 
 def _ratios(rounds, ours):
-    """Return the medians over rounds of (the peer's time / ours in the same round)."""
+    """Return the medians over rounds of (the peer's time / ours in the same round).
+
+    Of a peer that was given up after its first round: its time / our median.
+    """
     ratios = {}
     for key in ("seconds_per_iteration", "fit_seconds"):
+        if len(rounds) < len(ours):
+            theirs, median = (_median([r[key] for r in some if r[key]]) for some in (rounds, ours))
+            ratios[f"{key}_ratio"] = theirs / median if theirs and median else None
+            continue
         pairs = [(b[key], a[key]) for b, a in zip(rounds, ours, strict=False)]
         ratios[f"{key}_ratio"] = _median([b / a for b, a in pairs if a and b])
     return ratios

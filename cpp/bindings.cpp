@@ -130,6 +130,7 @@ void register_nearest(py::module_& m) {
 
 void register_closest(py::module_& m) {
   m.attr("candidate_block") = candidate_block;
+  m.attr("range_rows") = range_rows;
   m.attr("most_candidates") = most_candidates;
   m.def("closest",
         [](Address rows, int64_t n, int64_t d, Address shift, Address weights, Address codes,

@@ -121,15 +121,15 @@ class CellSpace {
   void allocate(const ClassCentres& centres) {
     const CellTask& task = centres.task();
     const int64_t rows = centres.tile_rows(), lanes = targets().lanes;
-    words_ = AlignedBuffer<uint32_t>(rows * ((task.d + 1) / 2));
+    words_ = AlignedBuffer<uint32_t>::uninitialised(rows * ((task.d + 1) / 2));
     view_.packed = words_.data();
     Candidates& found = view_.found;
     if (task.screened) {
       found.capacity = 2 * targets().widest_block + 1 + std::min<int64_t>(4096, rows * task.k);
-      codes_ = AlignedBuffer<uint8_t>(rows * padded_codes(task.d));
+      codes_ = AlignedBuffer<uint8_t>::uninitialised(rows * padded_codes(task.d));
       view_.codes = codes_.data();
     }
-    floats_ = AlignedBuffer<float>(5 * rows + found.capacity * lanes);
+    floats_ = AlignedBuffer<float>::uninitialised(5 * rows + found.capacity * lanes);
     integers_ = AlignedBuffer<int32_t>(6 * rows + 2 * found.capacity);
     float* numbers = floats_.data();
     TileBounds& bounds = view_.bounds;

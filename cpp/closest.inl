@@ -238,7 +238,7 @@ inline void add_potentials(const ClosestTask& task, int64_t begin, int64_t end) 
 
 inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopeful& found) {
   const NearestTask& near = task.near;
-  const int64_t padded_d = padded_floats(near.d);
+  const int64_t padded_d = padded_codes(near.d);
   const Scratch<float> x(padded_d);
   for (int64_t p = 0; p < found.count; ++p) {
     if (p + 1 < found.count) {

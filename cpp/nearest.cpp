@@ -5,11 +5,12 @@ namespace {
 
 // int8 products must save more than the codes of a row cost.
 constexpr int64_t fewest_features = 32, fewest_centres = 8;
+constexpr int64_t most_features = int64_t{1} << 17;  // 127^2 times as many fits int32
 
 Products choose_products(const NearestTask& task) {
   if (task.screened.codes) return Products::int8;
-  const bool pays = task.d >= fewest_features && task.k >= fewest_centres;
-  return targets().prefers_int8 && pays ? Products::int8 : Products::float32;
+  const bool pays = screens_by_codes(task.d, task.k) && task.k >= fewest_centres;
+  return pays ? Products::int8 : Products::float32;
 }
 
 // Integer sums in several tables, added up at the end: the total is the same whichever table took
@@ -131,7 +132,12 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
     parallel_for(k, step, execution,
                  [&](int64_t begin, int64_t end, int64_t) { tables.add_to(out, begin, end); });
   }
-  if (neighbours.builds) *neighbours.slack = scratch[0].view().slack;
+  if (neighbours.builds) {  // of any thread that had a share
+    const auto first = std::find_if(scratch.begin(), scratch.end(), [](ThreadScratch& each) {
+      return each.view().packed != nullptr;
+    });
+    *neighbours.slack = first->view().slack;
+  }
   if (out.moved) *out.moved = moved;
   if (out.recalled) {
     *out.recalled = 0;
@@ -140,7 +146,7 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
 }
 
 bool screens_by_codes(int64_t d, int64_t k) {
-  return targets().prefers_int8 && d >= fewest_features && k >= 2;
+  return targets().prefers_int8 && d >= fewest_features && d <= most_features && k >= 2;
 }
 
 void screen_rows(const float* rows, int64_t n, int64_t d, const float* shift, ScreenedRows out,

@@ -79,11 +79,12 @@ inline void nearest_by_floats(Tile& tile, int64_t count) {
   const NearestTask& task = tile.task;
   NearestScratch& scratch = tile.scratch;
   pack_rows(task, tile.begin, scratch.active, count, (float*)scratch.packed, scratch.rows.norms);
+  // A chain of d fused multiply-adds is right to d half_ulp / (1 - d half_ulp) |x| |c|.
+  const float first_order = float(task.d) * half_ulp, rounding = first_order * (1 + first_order);
   for (int64_t i = 0; i < count; ++i) {
     const float norm = scratch.rows.norms[i];
     scratch.bounds.scales[i] = 1;
-    // A chain of d fused multiply-adds is right to d half_ulp |x| |c|.
-    scratch.bounds.slopes[i] = screen_slope(tile.centres, norm, float(task.d) * half_ulp * norm);
+    scratch.bounds.slopes[i] = screen_slope(tile.centres, norm, rounding * norm);
     scratch.bounds.grounds[i] = scratch.grounds[i] = screen_ground(tile.centres, task.d, norm);
     scratch.bounds.reaches[i] = __builtin_inff();
   }
@@ -95,7 +96,7 @@ inline void nearest_by_floats(Tile& tile, int64_t count) {
 void nearest_rows(const NearestTask& task, const ScreenedCentres& centres, int64_t begin,
                   int64_t end, NearestScratch& scratch, bool has_labels, int32_t* labels) {
   const int64_t count = end - begin;
-  Tile tile{task, centres, {}, begin, padded_floats(task.d), scratch};
+  Tile tile{task, centres, {}, begin, padded_codes(task.d), scratch};
   for (int64_t i = 0; i < count; ++i) {
     scratch.active[i] = int32_t(i);
     scratch.nearest[i] = -1;

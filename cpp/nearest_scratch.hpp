@@ -15,8 +15,13 @@ template <class T>
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(int64_t size)
-      : storage_(std::make_unique<T[]>(static_cast<size_t>(size) + line / sizeof(T))) {}
+  explicit AlignedBuffer(int64_t size) : storage_(std::make_unique<T[]>(room(size))) {}
+  // Scratch that is written before it is read: pages that nobody needs are never touched.
+  static AlignedBuffer uninitialised(int64_t size) {
+    AlignedBuffer buffer;
+    buffer.storage_ = std::make_unique_for_overwrite<T[]>(room(size));
+    return buffer;
+  }
   T* data() const {
     const auto address = reinterpret_cast<std::uintptr_t>(storage_.get());
     return storage_.get() + (line - address % line) % line / sizeof(T);
@@ -24,6 +29,7 @@ class AlignedBuffer {
 
  private:
   static constexpr size_t line = 64;
+  static size_t room(int64_t size) { return static_cast<size_t>(size) + line / sizeof(T); }
   std::unique_ptr<T[]> storage_;
 };
 
@@ -60,15 +66,15 @@ class CentreBlocks {
     view_.width = block_width(task.k);
     view_.count = (task.k + view_.width - 1) / view_.width * view_.width;
     view_.steps = products == Products::int8 ? (task.d + 3) / 4 : task.d;
-    blocks_ = AlignedBuffer<uint32_t>(view_.count * view_.steps);
-    numbers_ = AlignedBuffer<float>(7 * view_.count);
-    offsets_ = AlignedBuffer<int32_t>(2 * view_.count);
+    blocks_ = AlignedBuffer<uint32_t>::uninitialised(view_.count * view_.steps);
+    numbers_ = AlignedBuffer<float>::uninitialised(7 * view_.count);
+    offsets_ = AlignedBuffer<int32_t>::uninitialised(2 * view_.count);
     view_.blocks = blocks_.data();
     view_.offsets = offsets_.data();
     view_.fine_offsets = view_.offsets + view_.count;
     if (products == Products::int8) {
       const int64_t size = task.k * padded_codes(task.d);
-      codes_ = AlignedBuffer<int8_t>(2 * size);
+      codes_ = AlignedBuffer<int8_t>::uninitialised(2 * size);
       view_.codes = codes_.data();
       view_.fine_codes = view_.codes + size;
     }
@@ -94,7 +100,7 @@ class CentreBlocks {
 
   // Measures all distances between centres: worth it for many rows.
   void measure_centres(const NearestTask& task, const Execution& execution) {
-    apart_ = AlignedBuffer<float>(task.k * task.k);
+    apart_ = AlignedBuffer<float>::uninitialised(task.k * task.k);
     view_.apart = apart_.data();
     parallel_for(task.k, 1 + (int64_t{1} << 20) / (task.k * task.d), execution,
                  [&](int64_t begin, int64_t end, int64_t) {
@@ -137,12 +143,12 @@ class ThreadScratch {
     Candidates& found = view_.found;
     found.capacity = 2 * targets().widest_block + 1 + std::min<int64_t>(8192, 2 * vectors * k);
     const int64_t listed = std::max(tile_slot, longest_list + movers + 1);
-    bytes_ = AlignedBuffer<uint8_t>(rows * padded_codes(d));
-    words_ = AlignedBuffer<uint32_t>(padded * d);
-    floats_ = AlignedBuffer<float>((9 + tile_slot) * padded + padded_codes(d) + listed + 16 +
-                                   found.capacity * lanes);
-    integers_ = AlignedBuffer<int32_t>((7 + tile_slot) * padded + tile_waiting + listed +
-                                       2 * found.capacity);
+    bytes_ = AlignedBuffer<uint8_t>::uninitialised(rows * padded_codes(d));
+    words_ = AlignedBuffer<uint32_t>::uninitialised(padded * d);
+    floats_ = AlignedBuffer<float>::uninitialised((9 + tile_slot) * padded + padded_codes(d) +
+                                                  listed + 16 + found.capacity * lanes);
+    integers_ = AlignedBuffer<int32_t>::uninitialised((7 + tile_slot) * padded + tile_waiting +
+                                                      listed + 2 * found.capacity);
     view_.rows.codes = bytes_.data();
     view_.packed = words_.data();
     float* numbers = floats_.data();

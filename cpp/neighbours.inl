@@ -76,10 +76,11 @@ inline int64_t recall_candidates(const NearestTask& task, const ScreenedCentres&
   double least = own.value + own.error;
   *reach = float(least * (least > 0 ? 1 + 2.0 * half_ulp : 1 - 2.0 * half_ulp));
   if (memory.calls[place] < 0) return 0;
-  // Twice the rounding of the distances that decide: see screen.inl.
+  // Twice the rounding of the distances that decide, and what stands for squares that vanish: see
+  // screen.inl.
   const double safe = 1 + double(task.d / 32 + 16) * (2 * half_ulp);
   const int16_t call = memory.calls[place];
-  const double within = distance_above(least, row.norm) * safe;
+  const double within = distance_above(least, row.norm) * safe + 0x1p-60;
   const uint16_t* list = memory.lists + place * memory.length;
   candidates[0] = label;
   if (within < memory.seconds[place] - memory.all_moved[call] && list[0] == label) return 1;

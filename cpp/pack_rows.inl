@@ -8,18 +8,13 @@
   for (int64_t t = task.d; t < padded_d; ++t) x[t] = 0;
 }
 
-inline int64_t padded_floats(int64_t d) {
-  return (d + code_alignment - 1) / code_alignment * code_alignment;
-}
-
 void encode_nearest_rows(const NearestTask& task, int64_t begin, int64_t end,
                          const ScreenedRows& out) {
-  const int64_t stride = padded_codes(task.d);
-  const Scratch<float> x(padded_floats(task.d));
+  const int64_t padded_d = padded_codes(task.d);
+  const Scratch<float> x(padded_d);
   for (int64_t i = begin; i < end; ++i) {
-    load_shifted(task, i, x.data, padded_floats(task.d));
-    const Coded coded =
-        encode_bytes(x.data, padded_floats(task.d), out.codes + (i - begin) * stride);
+    load_shifted(task, i, x.data, padded_d);
+    const Coded coded = encode_bytes(x.data, padded_d, out.codes + (i - begin) * padded_d);
     out.scales[i - begin] = coded.scale;
     out.norms[i - begin] = coded.norm;
     out.errors[i - begin] = coded.error;

@@ -52,7 +52,7 @@ struct TileBounds {
 
 // Pairs of a row and a centre that the bound could not tell apart from the nearest.
 struct Candidates {
-  int64_t capacity;  // records; at least 2 * the lanes of the products a block writes
+  int64_t capacity;  // records; at least 2 * width + 1: a block writes 2 * width
   int64_t count;
   float* lower;     // (capacity, lanes): lower bounds of a vector of rows ..
   int32_t* centre;  // .. for this centre

@@ -73,10 +73,11 @@ inline float screen_slope(const ScreenedCentres& centres, float norm, float erro
   return (apart + (norm + error + centres.largest_norm) * (8 * half_ulp)) * (1 + 8 * half_ulp);
 }
 
-// The distances of nearest_distance are right to (d / 32 + 9) half_ulp of themselves.
+// The distances of nearest_distance are right to (d / 32 + 9) half_ulp of themselves. The last term
+// stands for squares and products that vanish.
 inline float screen_ground(const ScreenedCentres& centres, int64_t d, float norm) {
   const float reach = norm + centres.largest_norm;
-  return float(d / 32 + 16) * (4 * half_ulp) * reach * reach;
+  return float(d / 32 + 16) * (4 * half_ulp) * reach * reach + float(d) * 0x1p-126f;
 }
 
 struct Int8Products {

@@ -40,8 +40,8 @@ struct CellScratch {
   float* least;
   int32_t* scores;
   int32_t* cells;
-  int64_t measured;  // scores computed since the scratch was made, and rows that were screened
-  int64_t screened;
+  int64_t measured;  // exact scores that screens asked for since the scratch was made ..
+  int64_t screened;  // .. and rows seen since, screened or not
 };
 
 struct NearestTask {
@@ -69,9 +69,8 @@ struct NearestScratch {
   int32_t* slot_counts;         // candidates of each active row ..
   int32_t* slot_centres;        // (rows, tile_slot)
   float* slot_lowers;           // (rows, tile_slot)
-  double* scores;               // (list_candidates,)
-  int32_t* list_centres;        // (list_candidates,)
-  float* list_lowers;           // (list_candidates,)
+  int32_t* list_centres;        // of one row's list, the movers and its label ..
+  float* list_lowers;           // .. and their lower bounds
   int32_t* waiting_rows;        // rows that wait for distances (rows,), ..
   int32_t* waiting_ends;        // where the candidates of each end, ..
   int32_t* waiting_candidates;  // and these: (tile_waiting,)

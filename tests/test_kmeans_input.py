@@ -62,6 +62,20 @@ def test_bad_rows_are_refused(X, error, message):
         KMeans(2).fit(X)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_rows_that_the_kernels_take_as_they_lie_are_checked(gaussian, metric, bad):
+    X = gaussian.copy()
+    X[123, 4] = bad
+    model = KMeans(2, metric=metric, random_state=0)
+    with pytest.raises(InvalidInput, match=r"NaN|infinity"):
+        model.fit(X)
+    model.fit(gaussian)
+    for method in (model.predict, model.transform, model.score):
+        with pytest.raises(InvalidInput, match=r"NaN|infinity"):
+            method(X)
+
+
 def test_zero_rows_have_no_cosine():
     X = np.ones((500, 3), np.float32)
     X[123] = 0

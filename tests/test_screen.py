@@ -102,6 +102,21 @@ def test_poor_codes(target, name):
         assert_labels_right(*spoil(name, rows, centres, np.random.default_rng(seed)))
 
 
+@pytest.mark.parametrize("size", [1e-19, 1e-21, 1e-22])
+def test_rows_and_centres_whose_squares_vanish(target, size):
+    rows, centres, _ = make_problem(70, 33, 45)
+    assert_labels_right(rows * np.float32(size), centres * np.float32(size))
+
+
+def test_codes_do_not_overflow_with_very_many_features(target):
+    """Where all codes are the largest, 140,000 products of two do not fit int32."""
+    centres = np.sign(np.random.default_rng(0).standard_normal((8, 140_000), dtype=np.float32))
+    rows = centres[[3, 1, 4, 1, 5, 7, 2, 6]]
+    found = run_nearest(rows, centres)["labels"]
+    np.testing.assert_array_equal(found, [3, 1, 4, 1, 5, 7, 2, 6])
+    assert not _backend.screens_by_codes(140_000, 8)
+
+
 def test_a_thousand_equal_centres_go_to_the_first(target):
     """More candidates than the kernel keeps for a row, and for a tile."""
     rows, centres, _ = make_problem(300, 3, 64)

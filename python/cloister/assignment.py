@@ -10,6 +10,7 @@ from cloister.sample_weight import weight_scales
 _FEWEST_CENTRES = 256
 _LIST_LENGTHS = ((2048, 16),)  # up to this many centres, so long; beyond, 24
 _CENTRES_PER_MOVER = 32
+_MOST_CALLS = 64  # whose lists are in use at a time
 # Bounds must hold in float32 and float64 arithmetic alike.
 _SAFE = 1 + 1e-6
 
@@ -107,42 +108,45 @@ class _History:
         self._neighbours = _backend.Neighbours.empty(n, length)
         self._n = n
         self._movers = n_clusters // _CENTRES_PER_MOVER
-        self._paths = [np.zeros(n_clusters)]  # length of each centre's path up to each call
-        self._first_build = 2
-        self._pause = 1
-        self._has_lists = self._builds = False
-        self._oldest = 0  # the first call whose lists may be in use
+        self._path = np.zeros(n_clusters)  # length of each centre's path so far
+        self._made: dict[int, Array] = {}  # the same when lists were made, by call
+        self._call = -1
+        self._first_build, self._pause = 2, 1
+        self._recalls = self._builds = False
 
     def next_call(self, previous: Array | None, centres: Array) -> _backend.Recollection | None:
         """Return what the call with `centres`, after one with `previous`, needs to know."""
+        self._call += 1
         if previous is not None:
             step = centres.astype(np.float64) - previous
-            path = np.sqrt(np.einsum("ij,ij->i", step, step)) * _SAFE
-            self._paths.append(self._paths[-1] + path)
-        call = len(self._paths) - 1
-        if call > _backend.MAX_CALLS:
+            self._path = self._path + np.sqrt(np.einsum("ij,ij->i", step, step)) * _SAFE
+        self._recalls, self._builds = bool(self._made), self._call >= self._first_build
+        if self._call > _backend.MAX_CALLS:
+            self._recalls = self._builds = False
             return None
-        since = (self._paths[-1] - np.stack(self._paths[:-1])) if call else np.empty((0, 0))
-        all_moved = since.max(axis=1) if call else np.empty(0)
+        # Lists of calls that are forgotten hold for no distance.
+        moved, all_moved = np.full((2, self._call), np.inf)
         movers = np.empty(0, np.int32)
-        if self._has_lists:
-            order = np.argsort(since[self._oldest])
+        if self._recalls:
+            calls = list(self._made)
+            since = self._path - np.stack(list(self._made.values()))
+            all_moved[calls] = since.max(axis=1)
+            order = np.argsort(since[0])
             movers = order[len(order) - self._movers :].astype(np.int32)
             since[:, movers] = 0
-        moved = since.max(axis=1) if call else np.empty(0)
-        self._builds = call >= self._first_build
-        if self._builds and not self._has_lists:
-            self._oldest = call
+            moved[calls] = since.max(axis=1)
+        if self._builds:
+            self._made[self._call] = self._path
+            if len(self._made) > _MOST_CALLS:
+                del self._made[min(self._made)]
         return _backend.Recollection(
-            self._neighbours, moved, all_moved, movers, recalls=self._has_lists, builds=self._builds
+            self._neighbours, moved, all_moved, movers, recalls=self._recalls, builds=self._builds
         )
 
     def learn(self, recalled: int) -> None:
         """Decide when to make lists again, from the number of rows that they settled."""
-        if self._has_lists and recalled * 8 < self._n:
-            self._has_lists = False
+        if self._recalls and recalled * 8 < self._n:
+            self._made.clear()
             self._pause *= 2
-            self._first_build = len(self._paths) - 1 + self._pause
+            self._first_build = self._call + self._pause
             self._neighbours.calls.fill(-1)
-        elif self._builds:
-            self._has_lists = True

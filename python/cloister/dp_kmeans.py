@@ -68,7 +68,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
     compute_labels : bool, default=False
         Set the owner-side `labels_` after the fit. They are exact, not private and never saved.
     budget : Budget, optional
-        The data set's ledger; the whole cost is reserved before any row is read.
+        The data set's ledger; the whole cost is reserved before any row is read, but for the first
+        batch of an iterable, which tells d.
     fit_name : str, optional
         Under which a fit that was interrupted resumes, reusing the releases in the ledger.
     random_state : int, Generator, RandomState or None

@@ -215,11 +215,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def _validated(self, X: npt.ArrayLike, *, reset: bool) -> Array:
         accepted = [np.float64, np.float32, np.float16]
-        # Such rows are read once, by the kernel that finds their spread.
-        finite = not (isinstance(X, np.ndarray) and is_ready(X))
+        # Where rows are not scaled, such ones are read once, by the kernel that finds their spread.
+        is_checked = self.metric != "cosine" and isinstance(X, np.ndarray) and is_ready(X)
         try:
             data: Array = validate_data(
-                self, X, reset=reset, dtype=accepted, ensure_all_finite=finite
+                self, X, reset=reset, dtype=accepted, ensure_all_finite=not is_checked
             )
         except TypeError as error:
             raise InvalidType(str(error)) from error

@@ -61,7 +61,8 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
     cache : bool, default=True
         Keep the codes of all rows (2 n d bytes), or read the rows anew for every question.
     budget : Budget, optional
-        The data set's ledger; the whole cost is reserved before any row is read.
+        The data set's ledger; the whole cost is reserved before any row is read, but for the first
+        batch of an iterable, which tells d.
     fit_name : str, optional
         Under which a fit that was interrupted resumes, reusing the releases in the ledger.
     random_state : int, Generator, RandomState or None

@@ -23,6 +23,7 @@ class Kernels(Protocol):
     """What a compiled backend offers: the mirror of cpp/kernels.hpp, addresses as int."""
 
     candidate_block: int
+    range_rows: int
     most_candidates: int
 
     def encode(self, *arguments: float) -> None: ...

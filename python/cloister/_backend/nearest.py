@@ -81,7 +81,7 @@ class ColumnRanges:
 def column_ranges(rows: NDArray[Any]) -> ColumnRanges | None:
     """Read float32 rows once; None if a value is NaN or infinite."""
     n, d = rows.shape
-    sums = np.zeros((-(-n // 1024), d))
+    sums = np.zeros((-(-n // library.kernels.range_rows), d))
     lowest, highest = np.empty(d, np.float32), np.empty(d, np.float32)
     is_finite = library.kernels.column_ranges(
         address("rows", rows, np.float32, (n, d)),
