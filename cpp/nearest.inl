@@ -34,8 +34,11 @@ inline int64_t recall_rows(Tile& tile, int64_t count, const int32_t* labels) {
 
 // Lists take what lies within `slack` of the least score: enough to fill them, not much more.
 inline void adjust_slack(NearestScratch& scratch, int64_t rows, int64_t length) {
+  constexpr float least = 0x1p-20f, most = 8.0f;  // at 2, lists reach all centres
   const float wanted = 1.25f * float(rows * length) / float(scratch.listed + 1);
-  scratch.slack *= scratch.slack_left * (wanted > 1.25f ? 1.25f : wanted < 0.8f ? 0.8f : wanted);
+  const float factor = wanted > 1.25f ? 1.25f : wanted < 0.8f ? 0.8f : wanted;
+  const float slack = scratch.slack * scratch.slack_left * factor;
+  scratch.slack = slack < least ? least : slack > most ? most : slack;
   scratch.listed = 0;
 }
 

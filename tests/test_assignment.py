@@ -110,3 +110,24 @@ def test_lists_that_do_not_fit_are_refused(movers, length, message):
             recollection=recollection,
             labels=np.zeros(4, np.int32),
         )
+
+
+def test_lists_that_never_fill_reach_no_farther_than_rows_are_apart(target):
+    """Ties leave rows without lists, whose reach grew from tile to tile: to infinity, times 0."""
+    direction = np.random.default_rng(0).standard_normal(64, dtype=np.float32)
+    places = np.stack([direction, 0 * direction, -direction])
+    rows, centres = np.repeat(places, 32, axis=0), np.repeat(places, 86, axis=0)
+    codes = _backend.screen_rows(rows, None)
+    lists = _backend.Neighbours.empty(len(rows), 16)
+    labels = np.zeros(len(rows), np.int32)
+    for call in range(450):
+        still = np.zeros(call)
+        plan = _backend.Recollection(
+            lists, still, still, np.empty(0, np.int32), recalls=False, builds=True
+        )
+        _backend.nearest(
+            rows, centres, screened=codes, labels=labels, recollection=plan, updates=True
+        )
+    print(labels)
+    assert (labels == np.repeat([0, 86, 172], 32)).all()
+    np.testing.assert_array_equal(labels, np.repeat([0, 86, 172], 32))
