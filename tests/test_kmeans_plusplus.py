@@ -42,9 +42,10 @@ def slow_plus_plus(rows, n_clusters, random_state, weights):
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_draws_are_those_of_cumulative_sums(target, rows, is_weighted):
     weights = np.random.default_rng(1).exponential(size=len(rows)) if is_weighted else None
-    found = plus_plus(rows, 6, np.random.RandomState(8), weights)
     expected = slow_plus_plus(rows, 6, np.random.RandomState(8), weights)
-    np.testing.assert_array_equal(found, expected)
+    for points in (rows, rows.with_codes(6)):
+        found = plus_plus(points, 6, np.random.RandomState(8), weights)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_weighted_seeds_are_those_of_scikit_learn(rows):
@@ -94,7 +95,8 @@ def test_threads_and_targets_choose_the_same_rows(rows, restore_threads):
         for threads in (1, 3):
             _backend.set_num_threads(threads)
             with _backend.use_target(target):
-                fresh = CentredRows.around(rows.values, rows.shift)
+                fresh = CentredRows.around(rows.values, rows.shift).with_codes(25)
+                assert (fresh.screened is not None) == (target == "avx512")
                 found.append(plus_plus(fresh, 25, np.random.RandomState(7)))
     for chosen in found[1:]:
         np.testing.assert_array_equal(chosen, found[0])

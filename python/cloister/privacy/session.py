@@ -1,8 +1,9 @@
 """The course of every private fit: check, pay, read the rows, release, state the guarantee.
 
 The order is what the guarantee and the budget rest on: everything that can be checked without rows
-is checked first, then the whole cost is reserved durably, and only then is a row read. If the rows
-turn out to be invalid before anything was released, the reservation is given back.
+is checked first, then the whole cost is reserved durably, and only then are rows read (but for the
+first of an iterable or of an Arrow stream, which tell d). If the rows turn out to be invalid before
+anything was released, the reservation is given back.
 """
 
 import hashlib
