@@ -1,10 +1,9 @@
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <numeric>
 
 #include "cells.hpp"
 #include "parallel.hpp"
+#include "zeroed_table.hpp"
 
 namespace cloister {
 namespace {
@@ -71,34 +70,17 @@ int64_t table_size(Moment moment, int64_t d) {
   return moment == Moment::full ? d * d : moment == Moment::diagonal ? d : 1;
 }
 
-// Zeros that take no time here: the system hands them out, page by page, to the thread that first
-// adds to them, between whose chunks a signal is noticed.
-class Table {
- public:
-  explicit Table(int64_t size)
-      : entries_(static_cast<int64_t*>(std::calloc(static_cast<size_t>(size), sizeof(int64_t)))) {
-    if (!entries_) throw std::bad_alloc();
-  }
-  int64_t* data() const { return entries_.get(); }
-
- private:
-  struct Free {
-    void operator()(int64_t* entries) const { std::free(entries); }
-  };
-  std::unique_ptr<int64_t, Free> entries_;
-};
-
-void add_tables(const std::vector<Table>& tables, Moment moment, int64_t d, int64_t* out,
+void add_tables(const std::vector<ZeroedTable>& tables, Moment moment, int64_t d, int64_t* out,
                 const Execution& execution) {
   if (moment != Moment::full) {
-    for (const Table& table : tables) {
+    for (const ZeroedTable& table : tables) {
       for (int64_t i = 0; i < table_size(moment, d); ++i) out[i] += table.data()[i];
     }
     return;
   }
   const int64_t rows_at_a_time = (int64_t{1} << 20) / d + 1;
   parallel_for(d, rows_at_a_time, execution, [&](int64_t begin, int64_t end, int64_t) {
-    for (const Table& table : tables) {
+    for (const ZeroedTable& table : tables) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t* triangle = out + i * d - i * (i + 1) / 2;  // entry (i, j) is triangle[j]
         for (int64_t j = i; j < d; ++j) triangle[j] += table.data()[i * d + j];
@@ -116,7 +98,7 @@ void moments_of_group(const Residuals& residuals, int64_t n, Moment moment, int6
   const int64_t threads = threads_with_tables(execution, n, chunk, 8 * size);
   const Execution shared{threads, execution.stream, execution.interrupted};
   std::atomic<bool> stop{false};
-  std::vector<Table> tables;
+  std::vector<ZeroedTable> tables;
   std::vector<Workspace> spaces;
   for (int64_t slot = 0; slot < threads; ++slot) {
     tables.emplace_back(size);
