@@ -66,6 +66,22 @@ void register_tallies(py::module_& m) {
               at<int64_t>(out), on(threads, stream));
     });
   });
+  m.def("gradient",
+        [](Address codes, int64_t n, int64_t d, Address offsets, int64_t classes, Address centre,
+           double row_radius, double row_target, int64_t row_bound, Address weights, double scale,
+           Address bias, double residual_radius, double residual_target, int64_t residual_bound,
+           Address out, int64_t threads, Address stream) {
+          run([&] {
+            gradient(at<const int16_t>(codes), n, d, at<const int64_t>(offsets), classes,
+                     {at<const int16_t>(centre),
+                      {row_radius, row_target, row_bound},
+                      at<const int16_t>(weights),
+                      scale,
+                      at<const double>(bias),
+                      {residual_radius, residual_target, residual_bound}},
+                     at<int64_t>(out), on(threads, stream));
+          });
+        });
   m.def("bins", [](Address codes, int64_t n, int64_t d, Address projections, Address origins,
                    Address widths, Address cells, int64_t axes, Address offsets, int64_t classes,
                    Address counts, int64_t threads, Address stream) {

@@ -79,6 +79,28 @@ struct Grid {
 void bins(const int16_t* codes, int64_t n, int64_t d, Grid grid, const int64_t* offsets,
           int64_t classes, int64_t* counts, Execution execution);
 
+// A public softmax regression of rows about a public centre. Of a row x of class g, with
+//   a = row_clip of (x - centre),  z_j = scale * <a, w_j> + bias_j  (<a, w_j> exact),
+//   e_j = exp(z_j - max z), but 0 where that difference is below -700,
+//   p_j = e_j / (e_0 + e_1 + ..),  r_j = p_j - [j = g],  q = residual_clip of r,
+// where exp(y) = 2^m t(u), m = rint(y log2(e)), u = (y - m l) - m l', l + l' = ln 2 in the parts of
+// fdlibm's e_exp.c and t the Taylor polynomial of degree 11 by Horner's rule, right to 1e-14 of
+// itself. All of it is float64, every product, sum, quotient and root rounded on its own, sums
+// (that of r_j^2 too) in the order of the classes: a row's a and q are a pure function of that row.
+struct SoftmaxRegression {
+  const int16_t* centre;   // (d,), norm <= 2^14
+  Clip row_clip;           // bound <= 2^11
+  const int16_t* weights;  // (classes, d), norms <= 2^14: <a, w_j> fits int32
+  double scale;
+  const double* bias;  // (classes,)
+  Clip residual_clip;  // bound <= 2^11
+};
+
+// Adds to out (classes, d) the sum of q a^T over the rows of all classes: the gradient of the
+// log loss by the weights, with both factors clipped. offsets as in Partition.
+void gradient(const int16_t* codes, int64_t n, int64_t d, const int64_t* offsets, int64_t classes,
+              SoftmaxRegression model, int64_t* out, Execution execution);
+
 // Owner-side and not private. With x = row - shift (null: no shift), in float32 throughout:
 //   labels[i] = argmin_j D(x, c_j), ties to the smallest j,
 //   D(x, c) = |x - c|^2 in 32 lanes (lane l takes coordinates l, l + 32, ...), each a chain of

@@ -32,6 +32,8 @@
 #include "cell_screen.inl"
 // Cells that are not screened are found there.
 #include "tally.inl"
+// Lanes are summed there.
+#include "gradient.inl"
 
 constexpr Targets table(const char* name) {
   return {
@@ -43,6 +45,9 @@ constexpr Targets table(const char* name) {
       .clip_residual = clip_residual,
       .pack_residuals = pack_residuals,
       .add_outer_products = add_outer_products,
+      .score_classes = score_classes,
+      .softmax_codes = softmax_codes,
+      .add_class_products = add_class_products,
       .bin_rows = bin_rows,
       .prefers_int8 = simd::prefers_int8,
       .widest_block = simd::broadcast_block,

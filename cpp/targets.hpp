@@ -44,6 +44,21 @@ struct CellScratch {
   int64_t screened;  // .. and rows seen since, screened or not
 };
 
+// What `gradient` knows of all rows.
+struct SoftmaxTask {
+  const int16_t* weights;  // (classes, padded_d), zeros past d
+  int64_t classes;
+  int64_t padded_d;  // a multiple of gradient_padding
+  double scale;
+  const double* bias;
+  Clip clip;  // of residuals
+};
+
+constexpr int64_t gradient_padding = 32;  // a multiple of every target's panel
+// Products of norms 2^11 * 2^11 in int32: 510 * 2^22 < 2^31.
+constexpr int64_t gradient_tile_rows = 510;
+constexpr int64_t gradient_stride = 512;
+
 struct NearestTask {
   const float* rows;
   int64_t d;
@@ -145,6 +160,18 @@ struct Targets {
   // residuals; m <= 510 rows of norm <= 2^11.
   void (*add_outer_products)(const int32_t* packed, int64_t m, int64_t d, int64_t begin,
                              int64_t end, int64_t* square);
+  // scores[j * stride + i] = <row i, w_j> for rows (m, padded_d) of norm <= 2^11.
+  void (*score_classes)(const SoftmaxTask& task, const int16_t* rows, int64_t m, int32_t* scores,
+                        int64_t stride);
+  // codes[j * gradient_stride + i] = q_j of row i, of class labels[i]. scores and labels have room
+  // for, and codes gets, rows up to a multiple of 8; exponentials: 8 * classes.
+  void (*softmax_codes)(const SoftmaxTask& task, const int32_t* scores, int64_t stride, int64_t m,
+                        const int32_t* labels, double* exponentials, int16_t* codes);
+  // Columns begin..end, begin a multiple of gradient_padding, of table (classes, d) += codes rows,
+  // m <= gradient_tile_rows rows in the layout of pack_residuals.
+  void (*add_class_products)(const int32_t* packed, const int16_t* codes, int64_t m,
+                             int64_t classes, int64_t d, int64_t begin, int64_t end,
+                             int64_t* table);
   void (*bin_rows)(const int16_t* codes, int64_t begin, int64_t end, int64_t d, const Grid& grid,
                    int64_t* counts);
   bool prefers_int8;  // the screen of nearest by int8 products is faster than by float32

@@ -11,6 +11,7 @@ from cloister._backend.closest import (
     closest,
     code_squares,
 )
+from cloister._backend.gradients import MAX_LOGIT, SoftmaxRegression, gradient
 from cloister._backend.library import (
     TARGETS,
     num_threads,
@@ -43,6 +44,7 @@ __all__ = [
     "CANDIDATE_BLOCK",
     "MAX_CALLS",
     "MAX_LISTED_CENTRES",
+    "MAX_LOGIT",
     "MOMENTS",
     "ROW_DTYPES",
     "TARGETS",
@@ -54,6 +56,7 @@ __all__ = [
     "Partition",
     "Recollection",
     "ScreenedRows",
+    "SoftmaxRegression",
     "all_distances",
     "bins",
     "chacha20_block",
@@ -61,6 +64,7 @@ __all__ = [
     "code_squares",
     "column_ranges",
     "encode",
+    "gradient",
     "judge_attempts",
     "moments",
     "nearest",

@@ -30,7 +30,7 @@ class Partition:
 
     def arguments(self, n: int, d: int) -> tuple[int, int, int, int]:
         classes, k, _ = self.centres.shape
-        _check_offsets(self.offsets, n)
+        check_offsets(self.offsets, n)
         return (
             address("centres", self.centres, np.int16, (classes, k, d)),
             k,
@@ -39,7 +39,8 @@ class Partition:
         )
 
 
-def _check_offsets(offsets: NDArray[np.int64], n: int) -> None:
+def check_offsets(offsets: NDArray[np.int64], n: int) -> None:
+    """Refuse ranges of classes that do not lie one after the other among n rows."""
     if offsets[0] < 0 or offsets[-1] > n or (np.diff(offsets) < 0).any():
         raise InvalidInput(f"offsets must rise from 0 to n={n}, got {offsets}")
 
@@ -134,7 +135,7 @@ def bins(
     """Add the number of rows of each class in each bin of the grid."""
     n, d = codes.shape
     axes, classes = len(grid.cells), len(offsets) - 1
-    _check_offsets(offsets, n)
+    check_offsets(offsets, n)
     if (grid.widths < 1).any() or (grid.cells < 1).any():
         raise InvalidInput("widths and cells of a grid must be at least 1")
     library.kernels.bins(
