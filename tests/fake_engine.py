@@ -4,7 +4,7 @@ from math import inf, prod
 
 import numpy as np
 
-from cloister._backend import Grid
+from cloister._backend import Grid, SoftmaxRegression
 from cloister.codes import CodeGrid
 from cloister.engines import ExactTally
 from cloister.privacy.release import Release
@@ -35,6 +35,9 @@ class FakeEngine:
 
     def exact_bins(self, grid):
         return self._answer(self.n_classes, int(np.prod(grid.cells, dtype=np.int64)))
+
+    def exact_gradient(self, model):
+        return self._answer(*model.weights.shape)
 
 
 class SilentEngine(FakeEngine):
@@ -78,3 +81,19 @@ def ask_histogram(release, cells, name="histogram", mu=MU):
     one = np.ones(1, dtype=np.int64)
     grid = Grid(np.zeros((1, d), dtype=np.int16), 0 * one, one, cells * one)
     return release.histogram(name, grid, mu)
+
+
+def softmax_of(engine, radius=0.5, residual_radius=0.25):
+    d, classes = engine.grid.d, engine.n_classes
+    return SoftmaxRegression.on_grid(
+        engine.grid,
+        np.zeros(d, dtype=np.int16),
+        np.ones((classes, d)),
+        np.zeros(classes),
+        radius=radius,
+        residual_radius=residual_radius,
+    )
+
+
+def ask_gradient(release, name="gradient", mu=MU, **radii):
+    return release.gradient(name, softmax_of(release._engine, **radii), mu)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cloister import _backend
-from cloister._backend import Grid, Partition
+from cloister._backend import Grid, Partition, SoftmaxRegression
 from cloister.codes import CodeGrid
 
 KEY = bytes(32)
@@ -55,6 +55,16 @@ def moments_of_many_cells(rng, scale):
     return lambda: _backend.moments(codes, partition, clip, group, "trace", out)
 
 
+def gradient(rng, scale):
+    n, d, classes = 500 * scale, 4096, 1000
+    codes, weights = codes_of(rng, n, d), rng.standard_normal((classes, d))
+    centre, bias = np.zeros(d, np.int16), np.zeros(classes)
+    model = SoftmaxRegression.on_grid(CodeGrid(d, 1.0), centre, weights, bias, radius=1.0)
+    offsets = np.linspace(0, n, classes + 1).astype(np.int64)
+    out = np.zeros((classes, d), np.int64)
+    return lambda: _backend.gradient(codes, offsets, model, out)
+
+
 def bins(rng, scale):
     n, d, axes = 5_000 * scale, 4096, 20
     codes, offsets = codes_of(rng, n, d), np.array([0, n])
@@ -67,5 +77,5 @@ def bins(rng, scale):
 
 KERNELS = {
     kernel.__name__: kernel
-    for kernel in (encode, noise, sample_mixture, moments, moments_of_many_cells, bins)
+    for kernel in (encode, noise, sample_mixture, moments, moments_of_many_cells, gradient, bins)
 }

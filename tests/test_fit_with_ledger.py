@@ -23,7 +23,7 @@ from untouchable import RowWasRead, untouchable
 # page of SQLite. The first one and the sum are primes.
 COUNTS, MANY = (1009, 1402), (70001, 66012)
 SECRETS = (*MANY, sum(MANY))
-QUESTIONS = ("exact_tally", "exact_moments", "exact_bins")
+QUESTIONS = ("exact_tally", "exact_moments", "exact_bins", "exact_gradient")
 
 ESTIMATORS = {
     "kmeans": DPKMeans(3, epsilon=0.8, n_rounds=3),

@@ -8,6 +8,7 @@ import pytest
 
 from cloister import DPGaussianMixture, DPKMeans
 from cloister.privacy import release as release_module
+from gradient_steps import GradientSteps
 from noise_audit import uncovered_events
 
 ESTIMATORS = [
@@ -22,6 +23,7 @@ ESTIMATORS = [
     DPGaussianMixture(2, "spherical", classes=[0, 1]),
     DPGaussianMixture(2, "full", classes=[0, 1]),
     DPGaussianMixture(2, "low_rank", classes=[0, 1]),
+    GradientSteps(),
 ]
 
 

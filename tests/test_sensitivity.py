@@ -4,6 +4,7 @@ All data sets of at most five codes of norm <= B in one or two dimensions, for t
 by the kernels (each data set as a class of its own), with and without one more row.
 """
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations_with_replacement, product
 from math import sqrt
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from cloister import _backend
-from cloister._backend import Grid, Partition
-from cloister.codes import Clip
+from cloister._backend import Grid, Partition, SoftmaxRegression
+from cloister.codes import Clip, CodeGrid
 from cloister.privacy.sensitivity import (
     count_weight,
+    gradient_sensitivity,
     moment_sensitivity,
     off_diagonal_sigma,
     tally_sensitivity,
@@ -108,6 +110,63 @@ def test_histogram(d, bound):
     _backend.bins(rows, grid, offsets, counts)
     difference = changes(counts)
     assert (np.sqrt((difference**2).sum(axis=1)) == 1).all()
+
+
+def gradients(sets, codes, model):
+    """Gradient of each data set: rows are pairs of a number in `codes` and a class."""
+    outs = np.zeros((len(sets), *model.weights.shape), dtype=np.int64)
+    for unsorted, out in zip(sets, outs, strict=True):
+        rows = sorted(unsorted, key=lambda row: row[1])
+        labels = [g for _, g in rows]
+        offsets = np.searchsorted(labels, np.arange(len(model.weights) + 1))
+        chosen = np.ascontiguousarray(codes[[i for i, _ in rows]].reshape(-1, codes.shape[1]))
+        _backend.gradient(chosen.astype(np.int16), offsets, model, out)
+    return outs
+
+
+@pytest.mark.parametrize(("d", "bound"), BALLS)
+@pytest.mark.parametrize("has_weights", [False, True])
+def test_gradient(rng, d, bound, has_weights):
+    """Data sets of at most two rows, of any codes and classes, with and without one more."""
+    codes, classes, residual_bound = codes_in_ball(d, bound), 3, 3
+    # Without weights a row of class 0 has the residual (-1, 0.37, 0.63): on the sphere (-2, 1, 2).
+    weights = rng.integers(-3, 4, size=(classes, d)) if has_weights else np.zeros((classes, d))
+    model = SoftmaxRegression(
+        centre=codes[0].astype(np.int16),
+        row_clip=Clip(1e-3, float(bound), bound),
+        weights=weights.astype(np.int16),
+        scale=0.5,
+        bias=np.log([1e-9, 0.37, 0.63]),
+        residual_clip=Clip(1e-3, float(residual_bound), residual_bound),
+    )
+    rows = list(product(range(len(codes)), range(classes)))
+    sets = [s for size in range(3) for s in combinations_with_replacement(rows, size)]
+    sets = [sets[i] for i in rng.permutation(len(sets))[:100]]
+    without = gradients(sets, codes, model)
+    largest = 0.0
+    for row in rows:
+        change = (gradients([(*s, row) for s in sets], codes, model) - without).astype(float)
+        distances = np.sqrt((change**2).sum(axis=(1, 2)))
+        assert (distances == distances[0]).all()  # whoever else is there
+        largest = max(largest, distances[0])
+    claimed = gradient_sensitivity(bound, residual_bound)
+    assert largest <= claimed
+    assert has_weights or largest == claimed
+
+
+@pytest.mark.parametrize("residual_bound", [3, 50, 2048])
+@pytest.mark.parametrize("d", [1, 7, 40])
+def test_gradient_of_any_row_is_within_it(rng, d, residual_bound):
+    grid, classes = CodeGrid(d, 1.0), 5
+    model = SoftmaxRegression.on_grid(
+        grid, np.zeros(d, np.int16), 20 * rng.normal(size=(classes, d)), np.zeros(5), radius=1e-9
+    )
+    model = replace(model, residual_clip=Clip(0.1, float(residual_bound), residual_bound))
+    codes = grid.round_centres(rng.normal(size=(1500, d)))
+    sets = [[(i, g)] for i, g in enumerate(rng.integers(classes, size=1500))]
+    squares = (gradients(sets, codes, model) ** 2).sum(axis=(1, 2))
+    limit = gradient_sensitivity(residual_bound=residual_bound) ** 2
+    assert 0.8 * limit < squares.max() <= limit
 
 
 @pytest.mark.parametrize(("d", "bound"), [(1, 3), (2, 3), (2, 8), (3, 5), (7, 9)])

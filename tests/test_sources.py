@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 
 from cloister import DPGaussianMixture, DPKMeans, KMeans
-from cloister._backend import Grid
+from cloister._backend import Grid, SoftmaxRegression
 from cloister.codes import CodeGrid
 from cloister.engines import LocalEngine, StreamedEngine
 from cloister.errors import InvalidInput
@@ -55,9 +55,13 @@ def answers(engine):
     moments = engine.exact_moments(centres, grid.residual_clip(0.5, 2**11), group, "full")
     one = np.ones(1, np.int64)
     bins = engine.exact_bins(Grid(centres[0, :1], -(2**20) * one, 2**18 * one, 64 * one))
+    weights = np.random.default_rng(1).normal(size=(engine.n_classes, D))
+    model = SoftmaxRegression.on_grid(
+        grid, centres[0, 0], weights, np.zeros(engine.n_classes), radius=0.5
+    )
     return [
         tally.exact_counts, tally.exact_sums, residuals.exact_counts, residuals.exact_sums,
-        moments, bins,
+        moments, bins, engine.exact_gradient(model),
     ]  # fmt: skip
 
 
@@ -107,7 +111,7 @@ def test_streamed_engine_reads_each_byte_once_a_question():
     engine = StreamedEngine(source, CodeGrid(D, 1.0), one_class())
     assert batches.passes == 2  # one for the first batch, one to look for invalid rows
     answers(engine)
-    assert batches.passes == 2 + 4
+    assert batches.passes == 2 + 5
 
 
 @pytest.mark.parametrize("cache", [True, False])

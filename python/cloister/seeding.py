@@ -13,7 +13,8 @@ from cloister import _backend
 from cloister._backend import Grid
 from cloister.codes import CODE_BOUND, CodeGrid
 from cloister.kmeans import KMeans
-from cloister.privacy.release import NoisyTally, Release
+from cloister.privacy.answers import NoisyTally
+from cloister.privacy.release import Release
 from cloister.shrinkage import (
     denoise_spectrum,
     james_stein,

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister._backend import Grid
+from cloister._backend import Grid, SoftmaxRegression
 from cloister.codes import Clip, CodeGrid
 
 
@@ -58,4 +58,8 @@ class Engine(Protocol):
 
     def exact_bins(self, grid: Grid) -> NDArray[np.int64]:
         """Rows of each class in each bin of a public grid, shape (classes, bins)."""
+        ...
+
+    def exact_gradient(self, model: SoftmaxRegression) -> NDArray[np.int64]:
+        """Sum over all rows of clipped residuals times clipped rows, shape (classes, d)."""
         ...

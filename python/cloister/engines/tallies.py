@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister import _backend
-from cloister._backend import Grid, Partition
+from cloister._backend import Grid, Partition, SoftmaxRegression
 from cloister.codes import Clip, CodeGrid
 from cloister.engines.protocol import ExactTally
 
@@ -60,3 +60,10 @@ class BlockEngine(ABC):
         for codes, offsets in self._blocks():
             _backend.bins(codes, grid, offsets, counts)
         return counts
+
+    def exact_gradient(self, model: SoftmaxRegression) -> NDArray[np.int64]:
+        """Sum of clipped gradients of a softmax regression: see `Engine.exact_gradient`."""
+        out = np.zeros((self.n_classes, self.grid.d), dtype=np.int64)
+        for codes, offsets in self._blocks():
+            _backend.gradient(codes, offsets, model, out)
+        return out

@@ -9,20 +9,28 @@ resumed fit can neither take them for the answer to another one nor state anothe
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister._backend import Grid
+from cloister._backend import Grid, SoftmaxRegression
 from cloister.codes import MOMENT_BOUND
 from cloister.engines import Engine
 from cloister.errors import BudgetExceeded, LedgerError
 from cloister.privacy.accounting import GaussianEvent, compose, sigma_for
+from cloister.privacy.answers import (
+    NoisyGradient,
+    NoisyMoments,
+    NoisyTally,
+    diagonal_places,
+    symmetric,
+)
 from cloister.privacy.generator import fresh_key, rounded_gaussian
 from cloister.privacy.sensitivity import (
     count_weight,
+    gradient_sensitivity,
     moment_sensitivity,
     off_diagonal_sigma,
     tally_sensitivity,
@@ -35,42 +43,6 @@ class Reservation(Protocol):
     def round(self, key: str, draw: Callable[[], bytes]) -> bytes:
         """Return the bytes stored under `key`, or draw, store durably and return them."""
         ...
-
-
-@dataclass(frozen=True)
-class NoisyTally:
-    """Counts and sums of each cell, with noise.
-
-    Attributes
-    ----------
-    noisy_counts : array of shape (classes, k), float64
-        Rows in each cell, plus noise of standard deviation `count_noise`.
-    noisy_sums : array of shape (classes, k, d), float64
-        Sums of rows or clipped residuals in the rows' unit, plus noise of standard deviation
-        `sum_noise` a coordinate.
-    """
-
-    noisy_counts: NDArray[np.float64]
-    noisy_sums: NDArray[np.float64]
-    count_noise: float
-    sum_noise: float
-
-
-@dataclass(frozen=True)
-class NoisyMoments:
-    """Second moments of clipped residuals, with noise.
-
-    Attributes
-    ----------
-    noisy_values : array of shape (groups, d, d), (groups, d) or (groups, 1), float64
-        Sums of residual products in the squared unit of the rows; the matrices are symmetric.
-    noise : float
-        Standard deviation of the noise on a diagonal entry; off the diagonal it is
-        `noise / sqrt(2)`.
-    """
-
-    noisy_values: NDArray[np.float64]
-    noise: float
 
 
 class Release:
@@ -251,7 +223,7 @@ class Release:
             triangle = rounded_gaussian(
                 off_diagonal_sigma(event.sigma), groups * size, key=key, stream=1
             )
-            triangle.reshape(groups, size)[:, _diagonal(d)] = on_diagonal.reshape(groups, d)
+            triangle.reshape(groups, size)[:, diagonal_places(d)] = on_diagonal.reshape(groups, d)
             return triangle
 
         noisy = self._release(
@@ -263,8 +235,36 @@ class Release:
         )
         values = np.float64(step**2) * noisy.reshape(groups, size)
         if moment == "full":
-            values = np.stack([_symmetric(triangle, d) for triangle in values])
+            values = np.stack([symmetric(triangle, d) for triangle in values])
         return NoisyMoments(values, event.sigma * step**2)
+
+    def gradient(self, name: str, model: SoftmaxRegression, mu: float) -> NoisyGradient:
+        """Release the summed gradient of a softmax regression; sensitivity |a| |q| <= B_2^2 steps.
+
+        A row adds the product of its clipped difference from the centre and its clipped residual:
+        cpp/kernels.hpp has the definition.
+
+        Parameters
+        ----------
+        model : SoftmaxRegression
+            The public weights at which the gradient is taken, the public centre and both clips.
+        mu : float
+            Gaussian-DP cost.
+        """
+        bounds = model.row_clip.bound, model.residual_clip.bound
+        sensitivity = gradient_sensitivity(*bounds)
+        event = GaussianEvent(name, sensitivity, sigma_for(sensitivity, mu))
+        shape = (self._engine.n_classes, self._engine.grid.d)
+        size = shape[0] * shape[1]
+        noisy = self._release(
+            event,
+            ("gradient", *(getattr(model, field.name) for field in fields(model))),
+            size,
+            lambda: self._engine.exact_gradient(model),
+            lambda key: rounded_gaussian(event.sigma, size, key=key),
+        )
+        step = model.residual_clip.step / model.row_clip.target
+        return NoisyGradient(np.float64(step) * noisy.reshape(shape), event.sigma * step)
 
 
 def _digest(question: tuple[Any, ...]) -> bytes:
@@ -276,17 +276,3 @@ def _digest(question: tuple[Any, ...]) -> bytes:
         else:
             digest.update(repr(part).encode())
     return digest.digest()
-
-
-def _diagonal(d: int) -> NDArray[np.int64]:
-    """Places of the diagonal in an upper triangle stored by rows."""
-    rows = np.arange(d)
-    return rows * d - rows * (rows - 1) // 2
-
-
-def _symmetric(triangle: NDArray[np.float64], d: int) -> NDArray[np.float64]:
-    matrix = np.zeros((d, d))
-    upper = np.triu_indices(d)
-    matrix[upper] = triangle
-    matrix.T[upper] = triangle
-    return matrix

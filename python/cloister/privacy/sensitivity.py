@@ -38,6 +38,15 @@ def moment_sensitivity(bound: int = MOMENT_BOUND) -> float:
     return float(bound**2)
 
 
+def gradient_sensitivity(bound: int = MOMENT_BOUND, residual_bound: int = MOMENT_BOUND) -> float:
+    """Sensitivity of a sum of gradients q a^T of rows, in grid steps of rows times residuals.
+
+    The Frobenius norm of q a^T is |q| |a|, of a clipped row a of integer norm at most `bound` and
+    a clipped residual q of integer norm at most `residual_bound`.
+    """
+    return float(bound * residual_bound)
+
+
 def off_diagonal_sigma(sigma: float) -> float:
     """Noise of an off-diagonal entry of a symmetric matrix: sigma / sqrt(2), rounded up.
 
