@@ -127,7 +127,7 @@ def gradients(sets, codes, model):
 @pytest.mark.parametrize(("d", "bound"), BALLS)
 @pytest.mark.parametrize("has_weights", [False, True])
 def test_gradient(rng, d, bound, has_weights):
-    """Data sets of at most two rows, of any codes and classes, with and without one more."""
+    """All rows and classes, added to a hundred data sets of at most two rows."""
     codes, classes, residual_bound = codes_in_ball(d, bound), 3, 3
     # Without weights a row of class 0 has the residual (-1, 0.37, 0.63): on the sphere (-2, 1, 2).
     weights = rng.integers(-3, 4, size=(classes, d)) if has_weights else np.zeros((classes, d))
