@@ -19,8 +19,10 @@ struct Sizes {
     constexpr int64_t cached = int64_t{1} << 18, rounded = 16;
     const int64_t in_cache = std::max(rounded, cached / (2 * d) / rounded * rounded);
     const int64_t table_bytes = 8 * classes * d;
-    const bool is_cached = table_bytes <= 2 * cached;
-    tile = is_cached ? std::min(2 * in_cache, gradient_tile_rows) : gradient_tile_rows;
+    // With many features a long tile would be more memory to touch than its products are worth.
+    const int64_t longest = std::max(2 * in_cache, (int64_t{1} << 22) / d);
+    const int64_t wanted = table_bytes > 2 * cached ? longest : 2 * in_cache;
+    tile = std::min(wanted, gradient_tile_rows);
     const int64_t rows = products_between_polls / (d * classes) + 1;
     group = std::min({in_cache, gradient_stride, (rows + rounded - 1) / rounded * rounded});
     const int64_t share = n / (8 * execution.threads);
