@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <vector>
 
 #include "nearest_scratch.hpp"
