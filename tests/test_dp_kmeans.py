@@ -5,8 +5,9 @@ import pytest
 from sklearn.cluster import KMeans as SklearnKMeans
 
 from cloister import DPKMeans
-from cloister.dp_kmeans_fit import INITS, lift_cells, residual_rounds
-from cloister.errors import InvalidInput
+from cloister.dp_kmeans_plan import INITS, affordable_splits, residual_rounds, vote_cells
+from cloister.errors import InvalidInput, InvalidType
+from untouchable import untouchable
 
 
 def blobs(n, d, k, spread, seed=0):
@@ -104,15 +105,70 @@ def test_saved_model_is_the_model(tmp_path):
 
 @pytest.mark.parametrize("init", [*INITS, np.zeros((8, 2))])
 def test_plan_spends_the_budget_once(init):
-    assert sum(DPKMeans(init=init).plan().values()) == pytest.approx(1.0, abs=1e-12)
+    assert sum(DPKMeans(init=init).shares().values()) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_rules_are_monotone_in_what_noise_allows():
-    assert lift_cells(1e6, 64, 10, 1.0) >= lift_cells(1e4, 64, 10, 1.0)
-    assert lift_cells(1e9, 64, 10, np.inf) == 320
+    assert vote_cells(2) == 128
+    assert vote_cells(64) == 1024
+    assert vote_cells(1000) == 4000
+    assert affordable_splits(1e4, 64, 64, 0.1) == 1
+    assert affordable_splits(1e6, 64, 64, 0.1) == 2
+    assert affordable_splits(1e3, 64, 64, np.inf) == 2
     assert residual_rounds(1e3, 512, 64, 0.1) == 5
-    assert residual_rounds(1e6, 64, 8, 1.0) == 20
+    assert residual_rounds(1e6, 64, 8, 1.0) == 10
     assert residual_rounds(1e6, 64, 8, np.inf) == 100
+
+
+def test_the_plan_is_public_followed_and_saved(tmp_path):
+    rows, _ = blobs(20_000, 10, 6, 0.02)
+    model = DPKMeans(6, epsilon=2.0, n_hint=20_000)
+    planned = model.plan(20_000, 10)
+    assert model.fit(rows).plan_ == planned
+    names = [event.name for event in model.privacy_.events]
+    splits = [f"split {i + 1}" for i in range(planned.splits)]
+    rounds = [f"round {i + 1}" for i in range(planned.rounds)]
+    assert names == ["mean", "scatter", "votes", "lift", *splits, *rounds]
+    model.save(tmp_path / "m.safetensors")
+    assert DPKMeans.load(tmp_path / "m.safetensors").plan_ == planned
+
+
+def test_each_number_of_the_plan_may_be_fixed():
+    rows, _ = blobs(5_000, 5, 4, 0.1)
+    shares = {"mean": 0.05, "scatter": 0.05, "votes": 0.15, "rounds": 0.55}
+    fixed = {"shares": shares, "vote_cells": 40, "splits": 0, "rounds": 2, "least_rows": 0.0}
+    model = DPKMeans(4, plan_overrides={**fixed, "round_radius": 0.5}).fit(rows)
+    assert model.plan_.vote_cells == 40
+    assert model.plan_.round_radius == 0.5
+    mus = {event.name: event.mu**2 for event in model.privacy_.events}
+    assert list(mus) == ["mean", "scatter", "votes", "lift", "round 1", "round 2"]
+    assert mus["votes"] / mus["mean"] == pytest.approx(3, rel=1e-9)
+    assert DPKMeans(4, plan_overrides={"vote_cells": 0}).fit(rows).plan_.vote_cells == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"round": 3}, "names 'round', but a plan has shares"),
+        ({"rounds": 0}, "outside"),
+        ({"shares": {"lift": 0.2}}, "brings the sum"),
+        ({"shares": {"lifts": 0.2}}, "names 'lifts'"),
+        ({"lift_radius": "wide"}, "must be a number"),
+    ],
+)
+def test_impossible_plans_are_refused_before_the_rows_are_read(overrides, message):
+    with pytest.raises((InvalidInput, InvalidType), match=message):
+        DPKMeans(4, plan_overrides=overrides).fit(untouchable(np.ones((50, 5))))
+
+
+def test_many_small_clusters_are_all_found():
+    """A short version of Synth-64-100 (benchmarks/bench_quality.py has the whole)."""
+    rng = np.random.default_rng(5)
+    centres = rng.standard_normal((64, 100))
+    centres *= 0.875 / np.linalg.norm(centres, axis=1, keepdims=True)
+    rows = centres[rng.integers(64, size=100_000)] + rng.standard_normal((100_000, 100)) / 80
+    model = DPKMeans(64, 1.0, 1e-6, random_state=0, unsafe_noise_seed=0).fit(rows)
+    assert -model.score(rows) < 0.0165  # the true centres leave 0.0156
 
 
 def test_hint_and_rounds_are_taken():

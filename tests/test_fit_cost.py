@@ -31,7 +31,7 @@ def test_a_fit_spends_its_budget_and_never_more(estimator, epsilon, delta, rng):
     assert mu * (1 - 1e-9) <= spent <= mu
     assert model.privacy_.mu <= mu
     assert epsilon * (1 - 1e-8) <= model.privacy_.epsilon <= epsilon
-    assert sum(model.plan().values()) == pytest.approx(1, abs=1e-12)
+    assert sum(model.shares().values()) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)

@@ -175,7 +175,7 @@ def test_saved_model_is_the_model(digits, tmp_path):
 @pytest.mark.parametrize("n_components", [1, 2])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_plan_spends_the_budget_once(covariance_type, n_components):
-    plan = DPGaussianMixture(n_components, covariance_type).plan()
+    plan = DPGaussianMixture(n_components, covariance_type).shares()
     assert plan == mixture_plan(n_components, covariance_type)
     assert sum(plan.values()) == pytest.approx(1.0, abs=1e-12)
 

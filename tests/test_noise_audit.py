@@ -12,9 +12,10 @@ from gradient_steps import GradientSteps
 from noise_audit import uncovered_events
 
 ESTIMATORS = [
-    # With the hint every fit has the same draws: a noisy n may or may not afford a lift.
-    DPKMeans(3, init="gaussian", n_rounds=2, n_hint=400),
-    DPKMeans(3, init="gaussian", n_rounds=2, n_hint=20),
+    # Fixed, so that every fit has the same draws: noisy votes may or may not afford a lift.
+    DPKMeans(3, init="gaussian", n_rounds=2, n_hint=400, plan_overrides={"least_rows": 0.0}),
+    DPKMeans(3, init="gaussian", n_rounds=2, n_hint=400, plan_overrides={"least_rows": 1e9}),
+    DPKMeans(3, init="gaussian", n_rounds=2, n_hint=400, plan_overrides={"vote_cells": 0}),
     DPKMeans(3, init="histogram", n_rounds=2),
     DPKMeans(3, init="random", n_rounds=2),
     DPGaussianMixture(1, "tied", classes=[0, 1]),

@@ -110,7 +110,7 @@ def price(estimator: Any) -> dict[str, Any]:
     parameters = PrivacyParameters.of(estimator)
     releases = [
         {"name": name, "share": share, "mu": parameters.mu_of_share(share)}
-        for name, share in estimator.plan().items()
+        for name, share in estimator.shares().items()
     ]
     return {
         "epsilon": parameters.epsilon,

@@ -1,6 +1,7 @@
 """Differentially private k-means."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from os import PathLike
 from typing import Any, Self
 
@@ -8,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
-from cloister.codes import CodeGrid
-from cloister.dp_kmeans_fit import INITS, KMeansCourse, kmeans_plan, largest_lift
+from cloister.codes import MAX_FEATURES, CodeGrid
+from cloister.dp_kmeans_fit import KMeansCourse
 from cloister.dp_kmeans_labels import labelled_chunks
-from cloister.errors import InvalidInput
+from cloister.dp_kmeans_parameters import checked_counts, kind_of_init, plan_overrides, public_start
+from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan, vote_cells
 from cloister.model_file import model_array, model_value
 from cloister.parameters import (
-    check_choice,
     check_flag,
     check_integer,
     check_release_size,
@@ -29,15 +30,7 @@ from cloister.privacy.session import (
     state_guarantee,
 )
 from cloister.private_model import PrivateModel
-from cloister.sources import (
-    Source,
-    array_source,
-    as_source,
-    encode_labels,
-    finite_float64,
-    require_rereadable,
-    with_features,
-)
+from cloister.sources import Source, as_source, encode_labels, require_rereadable, with_features
 
 
 class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
@@ -61,6 +54,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Residual rounds; by default a rule in (n, d, n_clusters, epsilon).
     n_hint : int, optional
         Public guess of the number of rows, used by rules instead of a noisy count.
+    plan_overrides : dict, optional
+        Fields of the plan (`KMeansPlan`, e.g. `{"shares": {...}}`) to fix instead of the rule.
     on_invalid : {"error", "drop"}, default="error"
         Refuse rows with NaN or infinity, or let them count for nothing.
     cache : bool, default=True
@@ -86,6 +81,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Rows of each cluster in the last round, with noise.
     n_iter_ : int
         Rounds made.
+    plan_ : KMeansPlan
+        What the fit did, from the noisy number of rows.
     privacy_ : PrivacyGuarantee
         `privacy_.statement()` is a paragraph to read.
     labels_ : array of shape (n,), int32
@@ -114,6 +111,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         init: Any = "gaussian",
         n_rounds: int | None = None,
         n_hint: int | None = None,
+        plan_overrides: Any = None,
         on_invalid: str = "error",
         cache: bool = True,
         compute_labels: bool = False,
@@ -130,6 +128,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.init = init
         self.n_rounds = n_rounds
         self.n_hint = n_hint
+        self.plan_overrides = plan_overrides
         self.on_invalid = on_invalid
         self.cache = cache
         self.compute_labels = compute_labels
@@ -139,16 +138,34 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.unsafe_noise_seed = unsafe_noise_seed
         self.encoder_id = encoder_id
 
-    def plan(self) -> dict[str, float]:
+    def shares(self) -> dict[str, float]:
         """Return the releases of `fit`, in order, and the share of mu^2 that each one takes.
 
         Returns
         -------
         dict of str to float
-            From public parameters alone; the shares sum to 1. "rounds" is divided evenly; it also
-            gets the share of "lift" where n (noisy, or the hint) affords too few cells for one.
+            From public parameters alone; the shares sum to 1. See `KMeansPlan`.
         """
-        return kmeans_plan(self._checked_init())
+        return checked_shares(kind_of_init(self.init), plan_overrides(self).get("shares"))
+
+    def plan(self, n_hint: int, d: int) -> KMeansPlan:
+        """Return what `fit` would do with n rows of d features, from public numbers alone.
+
+        Parameters
+        ----------
+        n_hint : int
+            Number of rows, public or guessed; a fit without `n_hint` takes its own noisy count.
+        d : int
+            Number of features.
+
+        Returns
+        -------
+        KMeansPlan
+        """
+        n = check_integer("n_hint", n_hint, 1, 2**32, way_out="how many rows there may be")
+        d = check_integer("d", d, 1, MAX_FEATURES, way_out="how many features a row has")
+        mu, k = PrivacyParameters.of(self).mu, checked_counts(self)
+        return kmeans_plan(kind_of_init(self.init), n, d, k, mu, plan_overrides(self))
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Release private centres of the rows.
@@ -177,9 +194,9 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Privacy cost: (epsilon, delta) in total, add/remove one row.
         """
         parameters = PrivacyParameters.of(self)
-        k = self._checked_counts()
+        k = checked_counts(self)
         compute_labels = check_flag("compute_labels", self.compute_labels)
-        plan = self.plan()
+        shares = self.shares()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
         if compute_labels:
@@ -187,20 +204,23 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         features = feature_attributes(with_features(X, source))
         check_release_size(
             f"n_clusters={k} and {source.d} features in X",
-            largest_lift(k) * (source.d + 1),
+            vote_cells(k) * (source.d + 1),
             way_out="ask for fewer clusters, or use a smaller embedding",
         )
+        self.plan(self.n_hint or 1, source.d)  # refuses overrides that are none
         grid = CodeGrid(source.d, parameters.clip_norm)
-        start = self._public_start(k, source.d)
-        public = public_parameters(self, source.d, {"public_seed": seed, "plan": plan})
+        start = public_start(self.init, k, source.d)
+        public = public_parameters(self, source.d, {"public_seed": seed, "plan": shares})
         with private_session(
             parameters, source, lambda: encode_labels(None, source.n), public
         ) as release:
-            course = KMeansCourse(release, grid, parameters, plan, np.random.default_rng(seed))
-            centres, noisy_counts, n_iter = course.run(start, k, self.n_rounds, self.n_hint)
+            rng, init = np.random.default_rng(seed), kind_of_init(self.init)
+            course = KMeansCourse(release, grid, parameters, init, plan_overrides(self), rng)
+            centres, noisy_counts, n_iter, plan = course.run(start, k, self.n_hint)
         # Only now: an object never holds centres of one fit and the guarantee of another.
         set_features(self, features)
         self.cluster_centers_, self.noisy_counts_, self.n_iter_ = centres, noisy_counts, n_iter
+        self.plan_ = plan
         self.privacy_ = state_guarantee(release, parameters)
         self.__dict__.pop("labels_", None)  # of an earlier fit
         if compute_labels:
@@ -247,7 +267,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}
 
     def _header(self) -> dict[str, Any]:
-        return {"rounds": self.n_iter_}
+        return {"rounds": self.n_iter_, "plan": asdict(self.plan_)}
 
     def _restore(
         self,
@@ -259,33 +279,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.cluster_centers_ = model_array(path, arrays, "cluster_centers", float, (k, d))
         self.noisy_counts_ = model_array(path, arrays, "noisy_counts", float, (k,))
         self.n_iter_ = model_value(path, header, "rounds", int)
+        self.plan_ = KMeansPlan.of_header(model_value(path, header, "plan", dict))
 
     def _labels(self, source: Source, on_invalid: str) -> NDArray[np.int32]:
         parts = labelled_chunks(source, self.cluster_centers_, self.privacy_.clip_norm, on_invalid)
         return np.concatenate([labels for _, labels in parts])
-
-    def _checked_init(self) -> str:
-        """Return the kind of start: one of INITS, or "array"."""
-        if isinstance(self.init, str):
-            return check_choice("init", self.init, INITS)
-        return "array"
-
-    def _checked_counts(self) -> int:
-        for name, most in (("n_rounds", 10_000), ("n_hint", 2**32)):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), 1, most, way_out="or None for the rule")
-        return check_integer(
-            "n_clusters", self.n_clusters, 1, 2**20, way_out="how many clusters are wanted"
-        )
-
-    def _public_start(self, k: int, d: int) -> NDArray[np.float64] | str:
-        """Return the name of the seeding, or the public centres given."""
-        if self._checked_init() != "array":
-            return str(self.init)
-        start = finite_float64(array_source(self.init, "init").array, 0, "init")
-        if start.shape != (k, d):
-            raise InvalidInput(
-                f"init has shape {start.shape}, but n_clusters={k} and X has {d} features: pass "
-                f"public centres of shape ({k}, {d})"
-            )
-        return start

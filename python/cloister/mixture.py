@@ -133,7 +133,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         self.unsafe_noise_seed = unsafe_noise_seed
         self.encoder_id = encoder_id
 
-    def plan(self) -> dict[str, float]:
+    def shares(self) -> dict[str, float]:
         """Return the releases of `fit`, in order, and the share of mu^2 that each one takes.
 
         Returns
@@ -172,7 +172,7 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         Privacy cost: (epsilon, delta) in total, add/remove one row.
         """
         parameters = PrivacyParameters.of(self)
-        plan = self.plan()
+        plan = self.shares()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
         features = feature_attributes(with_features(X, source))

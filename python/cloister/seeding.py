@@ -1,4 +1,4 @@
-"""Initial centres for private k-means: paid for through releases, or independent of the data.
+"""A first look at private rows as a whole, and k-means of public samples.
 
 Everything here happens on the public side: a `Release` answers with noise, and what is made of the
 answers (samples, k-means on samples, restarts) is post-processing.
@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister import _backend
-from cloister._backend import Grid
-from cloister.codes import CODE_BOUND, CodeGrid
+from cloister.codes import CodeGrid
 from cloister.kmeans import KMeans
 from cloister.privacy.answers import NoisyTally
 from cloister.privacy.release import Release
@@ -23,17 +22,13 @@ from cloister.shrinkage import (
     safe_counts,
     total_scatter,
 )
-from cloister.weighted_kmeans import coinciding_centres, weighted_kmeans
+from cloister.weighted_kmeans import coinciding_centres
 
 MAX_SPECTRUM_FEATURES = 2048
 """Beyond this d only the trace of the second moment is released: d^2 noisy values help no more."""
 
 NEGLIGIBLE_NOISE = 1e-3  # of the scatter, in units of R^2
-SEED_SAMPLES = 10_000
 SAMPLES_PER_CENTRE = 20
-LIFT_CELLS = 1024
-HISTOGRAM_AXES = 3
-HISTOGRAM_BINS = 4096
 
 
 @dataclass(frozen=True)
@@ -124,8 +119,9 @@ def release_overview(
     mean = grid.decode(on_grid[0])
     whole = spectrum and d <= MAX_SPECTRUM_FEATURES
     # No row is further than 2 R from the mean, few are further than R: the wide clip, four times
-    # the noise, is for where that is negligible.
-    wide = 4 / (mu_scatter * noisy_n) < NEGLIGIBLE_NOISE
+    # the noise, is for where that is negligible: of an eigenvalue, sqrt(2 d) times an entry's.
+    spread_of_noise = np.sqrt(2 * d) if whole else 1.0
+    wide = 4 * spread_of_noise / (mu_scatter * noisy_n) < NEGLIGIBLE_NOISE
     moments = release.moments(
         "scatter",
         np.ascontiguousarray(np.broadcast_to(on_grid, (n_classes, 1, d))),
@@ -143,49 +139,12 @@ def release_overview(
     return Overview(mean, noisy_n, scatter, positive_spectrum(values, scatter, noise), axes)
 
 
-def histogram_samples(
-    release: Release,
-    grid: CodeGrid,
-    overview: Overview,
-    k: int,
-    mu: float,
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Draw public points, enough for k centres, from a noisy histogram over a few directions.
-
-    The directions are random and public. The grid spans three standard deviations about the noisy
-    mean; counts have sensitivity 1. Bins below twice their noise are dropped. In more than three
-    dimensions the other coordinates are those of the mean.
-    """
-    d = grid.d
-    axes = min(d, HISTOGRAM_AXES)
-    directions = np.linalg.qr(rng.standard_normal((d, axes)))[0].T
-    cells = round(HISTOGRAM_BINS ** (1 / axes))
-    unit = CODE_BOUND // 2
-    projections = np.rint(directions * unit).astype(np.int16, order="C")
-    steps = unit / grid.row_clip.step  # grid units of a projection in one unit of the rows
-    half_width = 3 * np.sqrt(overview.scatter / min(d, axes))
-    width = max(1, round(2 * half_width * steps / cells))
-    centre = np.rint(directions @ overview.mean * steps).astype(np.int64)
-    origins = centre - cells * width // 2
-    public_grid = Grid(projections, origins, np.full(axes, width), np.full(axes, cells))
-    noisy_counts, noise = release.histogram("histogram", public_grid, mu)
-    weights = np.where(noisy_counts[0] > 2 * noise, noisy_counts[0], 0.0)
-    if not weights.any():
-        weights = np.maximum(noisy_counts[0], 1.0)
-    size = max(SEED_SAMPLES, SAMPLES_PER_CENTRE * k)
-    chosen = rng.choice(len(weights), size=size, p=weights / weights.sum())
-    places = np.stack(np.unravel_index(chosen, (cells,) * axes), axis=1)
-    positions = (origins + (places + rng.random(places.shape)) * width) / steps
-    offsets = positions - directions @ overview.mean
-    return np.asarray(overview.mean + offsets @ directions)
-
-
 def cluster_samples(
     points: NDArray[np.float64],
     k: int,
     rng: np.random.Generator,
     *,
+    init: str = "k-means++",
     max_iter: int = 20,
     n_init: int = 1,
 ) -> tuple[NDArray[np.float64], float]:
@@ -195,48 +154,8 @@ def cluster_samples(
     """
     exponent = int(np.frexp(np.abs(points).max())[1])
     seed = int(rng.integers(2**31))
-    model = KMeans(k, n_init=n_init, max_iter=max_iter, random_state=seed)
+    model = KMeans(k, init=init, n_init=n_init, max_iter=max_iter, random_state=seed)
     with coinciding_centres():
         model.fit(np.ldexp(points, -exponent).astype(np.float32))
     centres = np.ldexp(model.cluster_centers_.astype(np.float64), exponent)
     return centres, float(np.ldexp(model.inertia_ / len(points), 2 * exponent))
-
-
-def lift(
-    release: Release,
-    grid: CodeGrid,
-    samples: NDArray[np.float64],
-    cells: int,
-    k: int,
-    mu: float,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float64], float]:
-    """Release many cells' counts and means once, then cluster these means by their counts.
-
-    Parameters
-    ----------
-    samples : array of shape (m, d)
-        Public points near the rows; their k-means centres are the cells.
-    cells, k : int
-        Number of cells and of centres wanted.
-    mu : float
-        Gaussian-DP cost.
-
-    Returns
-    -------
-    centres : array of shape (k, d)
-    within : float
-        Predicted mean squared distance of a row to its centre.
-    """
-    start, spread = cluster_samples(samples, cells, rng, max_iter=8)
-    on_grid = grid.round_centres(start)[None]
-    radius = min(0.9 * float(np.sqrt(spread)), 2 * grid.clip_norm)
-    tally = release.tally("lift", on_grid, mu, radius=radius)
-    _, shifts = counts_and_shifts(tally)
-    points = project_to_ball(grid.decode(on_grid[0]) + shifts[0], grid.clip_norm)
-    noisy_counts = tally.noisy_counts[0]
-    enough = max(k, int((noisy_counts > 2 * tally.count_noise).sum()))
-    kept = np.argsort(-noisy_counts)[:enough]  # cells of nothing but noise are dropped
-    weights = np.maximum(noisy_counts[kept], 1e-3 * max(float(noisy_counts.max()), 1.0))
-    centres, inertia = weighted_kmeans(points[kept], weights, k, rng)
-    return centres, float(inertia / weights.sum() + spread / 2)

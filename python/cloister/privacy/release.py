@@ -28,6 +28,7 @@ from cloister.privacy.answers import (
     symmetric,
 )
 from cloister.privacy.generator import fresh_key, rounded_gaussian
+from cloister.privacy.question import question_digest
 from cloister.privacy.sensitivity import (
     count_weight,
     gradient_sensitivity,
@@ -107,7 +108,7 @@ class Release:
                 f"{self._mu_limit:.9g}; lower the shares of its plan to a sum of 1"
             )
 
-        digest = _digest((event, self._engine.grid, *question))
+        digest = question_digest((event, self._engine.grid, *question))
 
         def draw() -> bytes:
             noisy: NDArray[np.int64] = exact_answer().reshape(size) + noise(self._key(event.name))
@@ -142,6 +143,33 @@ class Release:
             lambda key: rounded_gaussian(event.sigma, shape[0] * shape[1], key=key),
         )
         return noisy.reshape(shape).astype(np.float64), event.sigma
+
+    def counts(
+        self, name: str, centres: NDArray[np.int16], mu: float
+    ) -> tuple[NDArray[np.float64], float]:
+        """Release how many rows each cell holds; sensitivity 1.
+
+        Parameters
+        ----------
+        centres : array of shape (classes, k, d), int16
+            Public centres on the grid.
+
+        Returns
+        -------
+        noisy_counts : array of shape (classes, k), float64
+        noise : float
+            Standard deviation of the noise of a count.
+        """
+        classes, k, _ = centres.shape
+        event = GaussianEvent(name, 1.0, sigma_for(1.0, mu))
+        noisy = self._release(
+            event,
+            ("counts", centres),
+            classes * k,
+            lambda: self._engine.exact_tally(centres, None).exact_counts,
+            lambda key: rounded_gaussian(event.sigma, classes * k, key=key),
+        )
+        return noisy.reshape(classes, k).astype(np.float64), event.sigma
 
     def tally(
         self,
@@ -265,14 +293,3 @@ class Release:
         )
         step = model.residual_clip.step / model.row_clip.target
         return NoisyGradient(np.float64(step) * noisy.reshape(shape), event.sigma * step)
-
-
-def _digest(question: tuple[Any, ...]) -> bytes:
-    """SHA-256 of a public question: dataclasses of numbers, texts and arrays."""
-    digest = hashlib.sha256()
-    for part in question:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str} {part.shape}".encode() + part.tobytes())
-        else:
-            digest.update(repr(part).encode())
-    return digest.digest()

@@ -7,7 +7,7 @@ anything was released, the reservation is given back.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -250,7 +250,12 @@ def public_parameters(estimator: Any, d: int, facts: dict[str, Any]) -> dict[str
 
 
 def plain_json(value: Any) -> Any:
-    """Array-likes as lists, numbers as Python's; infinities as strings that float() reads."""
+    """Array-likes as lists, numbers as Python's, infinities as strings that float() reads.
+
+    Of a mapping, entry by entry.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain_json(entry) for name, entry in value.items()}
     if isinstance(value, Real) and not isinstance(value, Integral | np.generic):
         value = float(value)  # a Fraction, say
     elif not isinstance(value, str | None):

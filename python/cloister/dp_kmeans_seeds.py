@@ -1,0 +1,167 @@
+"""First centres of a private k-means: from public samples, votes of the rows, a histogram.
+
+A `Release` answers with noise; what is made of the answers is post-processing.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloister._backend import Grid
+from cloister.codes import CODE_BOUND, CodeGrid
+from cloister.privacy.release import Release
+from cloister.seeding import Overview, cluster_samples, counts_and_shifts
+from cloister.shrinkage import project_to_ball
+from cloister.weighted_kmeans import weighted_kmeans
+
+SAMPLES_PER_CELL = 10
+SEED_SAMPLES = 10_000
+SAMPLES_PER_CENTRE = 20
+RESTARTS = 10  # of k-means on released means: free but for time
+HISTOGRAM_AXES = 3
+HISTOGRAM_BINS = 4096
+
+
+class Seeds:
+    """Ways to k first centres; each returns them with the mean squared distance they may leave.
+
+    Parameters
+    ----------
+    release : Release
+        Of the session at hand.
+    grid : CodeGrid
+        The public grid.
+    overview : Overview
+        What the first releases said.
+    k : int
+        Centres wanted.
+    rng : numpy.random.Generator
+        Public randomness.
+    """
+
+    def __init__(
+        self,
+        release: Release,
+        grid: CodeGrid,
+        overview: Overview,
+        k: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self._release = release
+        self._grid = grid
+        self._overview = overview
+        self._k = k
+        self._rng = rng
+
+    def samples(self, size: int) -> NDArray[np.float64]:
+        """Draw public points from the private Gaussian, inside the ball."""
+        return project_to_ball(self._overview.sample(size, self._rng), self._grid.clip_norm)
+
+    def directions(self, size: int) -> NDArray[np.float64]:
+        """Draw public unit vectors, likelier where the rows vary more."""
+        drawn = self._overview.sample(size, self._rng) - self._overview.mean
+        return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
+
+    def of_samples(self) -> tuple[NDArray[np.float64], float]:
+        """Cluster public samples of the private Gaussian."""
+        size = max(SEED_SAMPLES, SAMPLES_PER_CENTRE * self._k)
+        return cluster_samples(self.samples(size), self._k, self._rng)
+
+    def vote(
+        self, cells: int, mu: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+        """Count the rows near each of many public points: k-means centres of public samples.
+
+        A count alone has sensitivity 1 and tells which few of many cells hold the rows.
+
+        Returns
+        -------
+        points : array of shape (cells, d)
+        noisy_counts : array of shape (cells,)
+        noise : float
+            Standard deviation of the noise of a count.
+        spread : float
+            Mean squared distance of a public sample to its point.
+        """
+        points, spread = cluster_samples(
+            self.samples(SAMPLES_PER_CELL * cells), cells, self._rng, init="random", max_iter=3
+        )
+        on_grid = self._grid.round_centres(points)[None]
+        noisy_counts, noise = self._release.counts("votes", on_grid, mu)
+        return self._grid.decode(on_grid[0]), noisy_counts[0], noise, spread
+
+    def of_votes(
+        self,
+        points: NDArray[np.float64],
+        noisy_counts: NDArray[np.float64],
+        noise: float,
+        spread: float,
+    ) -> tuple[NDArray[np.float64], float]:
+        """Cluster the points of a vote, weighted by what their counts have beyond their noise."""
+        left = noisy_counts - noise
+        kept = np.argsort(-left)[: max(self._k, int((left > 0).sum()))]
+        weights = np.maximum(left[kept], 1e-3 * max(float(left.max()), 1.0))
+        centres, inertia = weighted_kmeans(points[kept], weights, self._k, self._rng)
+        return centres, float(inertia / weights.sum() + spread)
+
+    def lift(
+        self, name: str, cells: NDArray[np.float64], radius: float, within: float, mu: float
+    ) -> tuple[NDArray[np.float64], float]:
+        """Release the counts and means of public cells, then cluster the means by the counts.
+
+        Parameters
+        ----------
+        name : str
+            Of the release.
+        cells : array of shape (m, d)
+            Public points, at least k.
+        radius : float
+            Clip of residuals.
+        within : float
+            Mean squared distance expected of a row to the mean of its cell.
+        mu : float
+            Gaussian-DP cost.
+        """
+        clip_norm = self._grid.clip_norm
+        on_grid = self._grid.round_centres(cells)[None]
+        tally = self._release.tally(name, on_grid, mu, radius=min(radius, 2 * clip_norm))
+        _, shifts = counts_and_shifts(tally)
+        points = project_to_ball(self._grid.decode(on_grid[0]) + shifts[0], clip_norm)
+        noisy_counts = tally.noisy_counts[0]
+        enough = max(self._k, int((noisy_counts > 2 * tally.count_noise).sum()))
+        kept = np.argsort(-noisy_counts)[:enough]  # cells of nothing but noise are dropped
+        weights = np.maximum(noisy_counts[kept], 1e-3 * max(float(noisy_counts.max()), 1.0))
+        centres, inertia = weighted_kmeans(
+            points[kept], weights, self._k, self._rng, n_init=RESTARTS
+        )
+        return centres, float(inertia / weights.sum() + within)
+
+    def of_histogram(self, mu: float) -> tuple[NDArray[np.float64], float]:
+        """Cluster public points drawn from a noisy histogram over a few random directions.
+
+        The grid spans three standard deviations about the noisy mean; counts have sensitivity 1.
+        Bins below twice their noise are dropped. In more than three dimensions the other
+        coordinates are those of the mean.
+        """
+        grid, overview = self._grid, self._overview
+        axes = min(grid.d, HISTOGRAM_AXES)
+        directions = np.linalg.qr(self._rng.standard_normal((grid.d, axes)))[0].T
+        cells = round(HISTOGRAM_BINS ** (1 / axes))
+        unit = CODE_BOUND // 2
+        projections = np.rint(directions * unit).astype(np.int16, order="C")
+        steps = unit / grid.row_clip.step  # grid units of a projection in one unit of the rows
+        half_width = 3 * np.sqrt(overview.scatter / axes)
+        width = max(1, round(2 * half_width * steps / cells))
+        centre = np.rint(directions @ overview.mean * steps).astype(np.int64)
+        origins = centre - cells * width // 2
+        public_grid = Grid(projections, origins, np.full(axes, width), np.full(axes, cells))
+        noisy_counts, noise = self._release.histogram("histogram", public_grid, mu)
+        weights = np.where(noisy_counts[0] > 2 * noise, noisy_counts[0], 0.0)
+        if not weights.any():
+            weights = np.maximum(noisy_counts[0], 1.0)
+        size = max(SEED_SAMPLES, SAMPLES_PER_CENTRE * self._k)
+        chosen = self._rng.choice(len(weights), size=size, p=weights / weights.sum())
+        places = np.stack(np.unravel_index(chosen, (cells,) * axes), axis=1)
+        positions = (origins + (places + self._rng.random(places.shape)) * width) / steps
+        offsets = positions - directions @ overview.mean
+        points = project_to_ball(overview.mean + offsets @ directions, grid.clip_norm)
+        return cluster_samples(points, self._k, self._rng, n_init=10)  # restarts are free
