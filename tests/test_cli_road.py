@@ -59,7 +59,7 @@ def test_one_command_is_the_three_commands(folder):
 
     run_json("sample {m} -n 3000 --random-state 3 --out {s2.npz}", folder)
     assert (folder / "s2.npz").read_bytes() == (folder / "s.npz").read_bytes()
-    trained = run_json(f"probe {{s.npz}} --random-state 3 --out {{p2}} {TEST}", folder)
+    trained = run_json(f"probe {{m}} --random-state 3 --out {{p2}} {TEST}", folder)
     assert (folder / "p2").read_bytes() == (folder / "p").read_bytes()
     assert trained["accuracy"] == whole["accuracy"]["probe"] > 0.9
 
@@ -105,7 +105,9 @@ def test_each_part_by_itself(folder, monkeypatch):
 
 def test_the_default_number_of_samples_is_the_documented_one():
     text = " ".join(run("fit --help").stdout.split())
-    assert f"rows to draw, or to train on; {cli_road.DEFAULT_SAMPLES} by default." in text
+    assert (
+        f"rows to draw, or to train on in an epoch; {cli_road.DEFAULT_SAMPLES} by default." in text
+    )
 
 
 def test_samples_need_no_labels(folder):
@@ -113,16 +115,27 @@ def test_samples_need_no_labels(folder):
     assert drawn["n_samples"] == 9
 
 
-def test_the_probe_sees_synthetic_rows_only(folder, monkeypatch):
+def test_the_probe_sees_nothing_but_the_mixture(folder, monkeypatch):
     seen = []
-    fit = Probe.fit
-    monkeypatch.setattr(Probe, "fit", lambda self, X, y: seen.append((X, y)) or fit(self, X, y))
+    fit = Probe.fit_mixture
+    monkeypatch.setattr(
+        Probe, "fit_mixture", lambda self, *given: seen.append(given) or fit(self, *given)
+    )
+    monkeypatch.setattr(Probe, "fit", pytest.fail)
     line = f"{FIT} --out {{m}} --synthetic {{s.npz}} --n-samples 600 --probe {{p}} {TEST}"
     run_json(line, folder)
-    [(rows, labels)] = seen
-    with np.load(folder / "s.npz") as synthetic:
-        np.testing.assert_array_equal(rows, synthetic["x"])
-        np.testing.assert_array_equal(labels, synthetic["y"])
+    run_json("probe {m} --out {p2}", folder)
+    assert [type(mixture) for mixture, _ in seen] == [cloister.DPGaussianMixture] * 2
+    assert [n for _, n in seen] == [600, cli_road.DEFAULT_SAMPLES]
+
+
+def test_a_probe_of_a_mixture_carries_its_guarantee_and_one_of_rows_none(folder):
+    run_json(f"{FIT} --out {{m}} --synthetic {{s.npz}} --n-samples 2000 --probe {{p}}", folder)
+    of_mixture = run_json("info {p}", folder)
+    assert of_mixture["privacy"] == run_json("info {m}", folder)["privacy"]
+    trained = run_json(f"probe {{s.npz}} --out {{p2}} {TEST}", folder)
+    assert trained["accuracy"] > 0.9
+    assert run_json("info {p2}", folder)["privacy"] is None
 
 
 def test_normalize_scales_test_rows_too(folder):
@@ -132,7 +145,7 @@ def test_normalize_scales_test_rows_too(folder):
     )
     found = run_json(line, folder)["accuracy"]
     assert min(found.values()) > 0.9
-    again = "probe {s.npz} --test {longtest.npz} --out {p2}"
+    again = "probe {m} --test {longtest.npz} --out {p2}"
     assert run_json(f"{again} --normalize", folder)["accuracy"] == found["probe"]
     assert run_json(again, folder)["accuracy"] < found["probe"] - 0.1
 
@@ -145,7 +158,7 @@ def test_text_labels(folder):
 
 def test_the_fewest_samples_train_a_probe(folder):
     found = run_json(f"{FIT} --out {{m}} --n-samples 1 --probe {{p}} {TEST}", folder)
-    assert 0 < found["accuracy"]["probe"] < 0.6
+    assert found["accuracy"]["probe"] == found["accuracy"]["mixture"]  # its rule in closed form
 
 
 # --- nothing is spent on what fails -------------------------------------------------------------
@@ -246,6 +259,8 @@ def test_what_fails_after_the_fit_leaves_the_model(folder, monkeypatch):
     [
         ("probe {train.npz} --normalize --out {p}", "--normalize scales the rows of --test"),
         ("probe {train.npz} --out {train.npz}", "SYNTHETIC.npz and --out name the same file"),
+        ("probe {m} --out {p}", "there is no file"),
+        ("probe {train.npz:x} --out {p}", "is one file; leave out its :KEY"),
         ("probe {train.npz} --test {nan.npz} --out {p}", "--test has NaN"),
     ],
 )

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits
 
 from cloister import DPGaussianMixture
-from cloister.errors import PublicClassesWarning
+from cloister.errors import InvalidType, PublicClassesWarning
 from cloister.mixture_fit import COVARIANCE_TYPES, mixture_plan
 
 
@@ -106,6 +106,20 @@ def test_samples_follow_the_model(known):
     centred = rows - model.means_[labels]
     expected = model.covariances_.matrices()[0]
     assert np.abs(centred.T @ centred / len(rows) - expected).max() < 0.03 * expected.max()
+
+
+@pytest.mark.parametrize(("n_components", "covariance_type"), [(1, "tied"), (2, "full")])
+def test_samples_come_with_their_posterior_on_demand(digits, n_components, covariance_type):
+    X, y = digits
+    model = DPGaussianMixture(n_components, covariance_type, epsilon=9.0, classes=range(10))
+    rows, labels = model.fit(X, y).sample(500, 3)
+    same_rows, same_labels, posterior = model.sample(500, 3, return_proba=True)
+    np.testing.assert_array_equal(same_rows, rows)
+    np.testing.assert_array_equal(same_labels, labels)
+    assert (posterior.shape, posterior.dtype) == ((500, 10), np.float64)
+    np.testing.assert_array_equal(posterior, model.predict_proba(rows))
+    with pytest.raises(InvalidType, match="return_proba"):
+        model.sample(5, 3, return_proba="yes")
 
 
 def test_random_state_seeds_samples_and_never_the_noise(digits):

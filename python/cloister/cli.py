@@ -120,9 +120,9 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--n-samples",
     type=click.IntRange(min=1),
-    help="Synthetic rows to draw, or to train on; 50000 by default.",
+    help="Synthetic rows to draw, or to train on in an epoch; 50000 by default.",
 )
-@click.option("--probe", metavar="PROBE", help="Train a classifier on synthetic rows alone.")
+@click.option("--probe", metavar="PROBE", help="Train a classifier on the mixture alone.")
 @test_option
 @test_labels_option
 @threads_option
@@ -144,8 +144,8 @@ def fit(
     there are several. They are read in chunks and may be larger than memory. ROWS hold one
     embedding a row, of norm at most --clip-norm (longer ones are shortened).
 
-    A mixture may go the whole road at once: --synthetic draws from it and --probe trains on the
-    draws, which costs no privacy; --test measures on real rows, for their owner only.
+    A mixture may go the whole road at once: --synthetic draws from it and --probe trains on
+    draws of its own, which costs no privacy; --test measures on real rows, for their owner only.
     """
     from cloister import cli_fit, cli_road  # noqa: PLC0415
 
@@ -178,7 +178,7 @@ def sample(
 
 
 @main.command()
-@click.argument("synthetic", metavar="SYNTHETIC.npz")
+@click.argument("origin", metavar="MODEL|SYNTHETIC.npz")
 @test_option
 @test_labels_option
 @click.option("--normalize", is_flag=True, help="Scale each row of --test to norm 1 first.")
@@ -186,7 +186,7 @@ def sample(
 @seed_option
 @json_option
 def probe(
-    synthetic: str,
+    origin: str,
     test: str | None,
     test_labels: str | None,
     normalize: bool,
@@ -194,13 +194,16 @@ def probe(
     random_state: int | None,
     as_json: bool,
 ) -> None:
-    """Train a two-layer classifier on the rows x and labels y of SYNTHETIC.npz, and on no other.
+    """Train a two-layer classifier on draws from a mixture MODEL; costs no privacy.
+
+    It learns the mixture's posterior. Given SYNTHETIC.npz, a file of rows x and labels y, it learns
+    those labels, which say less.
 
     The accuracy on real test rows is for their owner: the guarantee does not cover it.
     """
     from cloister import cli_road  # noqa: PLC0415
 
-    cli_road.probe(synthetic, test, test_labels, normalize, out, random_state, as_json)
+    cli_road.probe(origin, test, test_labels, normalize, out, random_state, as_json)
 
 
 @main.command()

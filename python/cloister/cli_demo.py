@@ -32,21 +32,17 @@ def demo(epsilon: float, delta: float, as_json: bool) -> None:
         mixture.fit(X, y)
     classifier = "probe" if find_spec("torch") else "mixture"
     if classifier == "probe":
-        with busy(f"training a probe on {SAMPLES} synthetic rows, and one on the real rows"):
-            private = _probe(*mixture.sample(SAMPLES, random_state=0)).score(X_test, y_test)
-            real = _probe(X, y).score(X_test, y_test)
+        from cloister.neural import Probe  # noqa: PLC0415 - torch is optional
+
+        with busy("training a probe on the mixture, and one on the real rows"):
+            private = Probe().fit_mixture(mixture, SAMPLES).score(X_test, y_test)
+            real = Probe().fit(X, y).score(X_test, y_test)
     else:
         say("torch is not installed: classifying with the mixture itself in place of a probe")
         noiseless = cloister.DPGaussianMixture(epsilon=np.inf, delta=delta, classes=list(range(10)))
         private = _accuracy(mixture, X_test, y_test)
         real = _accuracy(noiseless.fit(X, y), X_test, y_test)
     _report(mixture, classifier, private, real, perf_counter() - start, as_json)
-
-
-def _probe(rows: NDArray[Any], labels: NDArray[Any]) -> Any:
-    from cloister.neural import Probe  # noqa: PLC0415 - torch is optional
-
-    return Probe(random_state=0).fit(rows, labels)
 
 
 def _accuracy(mixture: Any, rows: NDArray[Any], labels: NDArray[Any]) -> float:

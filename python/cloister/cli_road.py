@@ -36,6 +36,9 @@ NOT_COVERED = (
     "cover them."
 )
 
+# How `probe` names what it learns from.
+ORIGIN = "MODEL|SYNTHETIC.npz"
+
 Rows = NDArray[Any]
 Labels = NDArray[Any]
 
@@ -117,11 +120,12 @@ class RoadOptions:
         classifier, n = None, None
         if self.synthetic is not None or self.probe is not None:
             n = DEFAULT_SAMPLES if self.n_samples is None else self.n_samples
-            rows, labels = draw(mixture, n, random_state)
             if self.synthetic is not None:
+                rows, labels = draw(mixture, n, random_state)
                 write_npz(array_destination("--synthetic", self.synthetic, (".npz",)), rows, labels)
             if self.probe is not None:
-                classifier = train_probe(rows, labels, random_state)
+                with busy("training the probe"):
+                    classifier = new_probe(random_state).fit_mixture(mixture, n)
                 classifier.save(self.probe)
         accuracy = None
         if test is not None:
@@ -196,10 +200,26 @@ def draw(mixture: Any, n: int, random_state: int | None) -> tuple[Rows, Labels]:
     return rows, labels
 
 
-def train_probe(rows: Rows, labels: Labels, random_state: int | None) -> Probe:
-    """Train the two-layer classifier on synthetic rows."""
+def new_probe(random_state: int | None) -> Probe:
+    """Return the two-layer classifier, untrained."""
+    return Probe(random_state=0 if random_state is None else random_state)
+
+
+def train_probe(origin: str, random_state: int | None) -> Probe:
+    """Train the two-layer classifier on a file of synthetic rows, or on draws from a model file."""
+    classifier = new_probe(random_state)
+    if not is_archive(origin):
+        mixture = cloister.DPGaussianMixture.load(origin)
+        with busy("training the probe"):
+            return classifier.fit_mixture(mixture, DEFAULT_SAMPLES)
+    rows, labels = read_rows(ORIGIN, origin), read_array(ORIGIN, origin, "y")
     with busy("training the probe"):
-        return Probe(random_state=0 if random_state is None else random_state).fit(rows, labels)
+        return classifier.fit(rows, labels)
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file holds rows and labels, as its name says; it is a model file otherwise."""
+    return path.lower().endswith(".npz")
 
 
 def sample(
@@ -237,7 +257,7 @@ def sample(
 
 
 def probe(
-    synthetic: str,
+    origin: str,
     test: str | None,
     test_labels: str | None,
     normalize: bool,
@@ -245,19 +265,17 @@ def probe(
     random_state: int | None,
     as_json: bool,
 ) -> None:
-    """Train a probe on a file of synthetic rows, write it and report."""
+    """Train a probe on a mixture or on a file of synthetic rows, write it and report."""
     check_test_options(test, test_labels)
     if normalize and test is None:
         raise click.UsageError("--normalize scales the rows of --test, which is not given")
-    if split_key(synthetic)[1] is not None:
-        raise click.UsageError("SYNTHETIC.npz holds x and y; leave out its :KEY")
+    if split_key(origin)[1] is not None:
+        raise click.UsageError(f"{ORIGIN} is one file; leave out its :KEY (.npz holds x and y)")
     check_destination(out, "--out")
-    read = {"SYNTHETIC.npz": synthetic, "--test": test, "--test-labels": test_labels}
+    read = {ORIGIN: origin, "--test": test, "--test-labels": test_labels}
     check_distinct({"--out": out}, read)
-    rows = read_rows("SYNTHETIC.npz", synthetic)
-    labels = read_array("SYNTHETIC.npz", synthetic, "y")
     measured = None if test is None else read_test(test, test_labels, normalize=normalize)
-    classifier = train_probe(rows, labels, random_state)
+    classifier = train_probe(origin, random_state)
     accuracy = None if measured is None else classifier.score(*measured)
     classifier.save(out)
     result = {"probe": out, "classes": classifier.classes_, "accuracy": accuracy}

@@ -14,7 +14,7 @@ from cloister.codes import CodeGrid
 from cloister.mixture_fit import check_size, fit_mixture, mixture_plan
 from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
 from cloister.model_file import model_value
-from cloister.parameters import check_integer, feature_attributes, set_features
+from cloister.parameters import check_flag, check_integer, feature_attributes, set_features
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,
@@ -202,8 +202,8 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         return self
 
     def sample(
-        self, n_samples: int = 1, random_state: Any = None
-    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        self, n_samples: int = 1, random_state: Any = None, return_proba: bool = False
+    ) -> tuple[NDArray[Any], ...]:
         """Draw synthetic rows; free of privacy cost, as many as one likes.
 
         Parameters
@@ -213,18 +213,24 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         random_state : int, Generator, RandomState or None
             Seeds the draw; None takes the estimator's own. The same seed gives the same bits on
             every processor.
+        return_proba : bool, default=False
+            Return the posterior of each row too: soft labels, from which a classifier learns more.
 
         Returns
         -------
         X : array of shape (n_samples, d), float32
         y : array of shape (n_samples,)
             Their classes.
+        proba : array of shape (n_samples, classes), float64
+            `predict_proba(X)`; only with `return_proba`.
         """
         check_is_fitted(self)
+        check_flag("return_proba", return_proba)
         n = check_integer("n_samples", n_samples, 1, 2**40, way_out="how many rows to draw")
         seed = public_seed(self.random_state if random_state is None else random_state)
         rows, components = self._numbers().sample(n, seed)
-        return rows, np.asarray(self.classes_[components // self._components_a_class()])
+        labels = self.classes_[components // (len(self.weights_) // len(self.classes_))]
+        return (rows, labels, self.predict_proba(rows)) if return_proba else (rows, labels)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return the log-density of each row.
@@ -285,9 +291,6 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
 
     def _numbers(self) -> MixtureNumbers:
         return MixtureNumbers(self.weights_, self.means_, self.covariances_, self.covariance_of_)
-
-    def _components_a_class(self) -> int:
-        return len(self.weights_) // len(self.classes_)
 
     def _log_densities(self, X: Any) -> Iterator[NDArray[np.float64]]:
         """Yield, chunk by chunk, the log of weight times density of rows by components."""

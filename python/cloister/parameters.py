@@ -120,7 +120,12 @@ def feature_attributes(X: Any) -> dict[str, Any]:
     """
     holder = BaseEstimator()
     _validate_features(holder, X, reset=True)
-    return {name: vars(holder)[name] for name in FEATURE_ATTRIBUTES if hasattr(holder, name)}
+    return known_features(holder)
+
+
+def known_features(estimator: Any) -> dict[str, Any]:
+    """Return what a fit has set of `n_features_in_` and `feature_names_in_`."""
+    return {name: vars(estimator)[name] for name in FEATURE_ATTRIBUTES if name in vars(estimator)}
 
 
 def set_features(estimator: Any, attributes: dict[str, Any]) -> None:

@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.errors import CloisterError, InvalidInput, InvalidType
+from cloister.transforms import apply_transform
 
 # Rows that are converted to float64, standardised or classified at a time, whatever n is.
 CHUNK = 2048
+# Standardised coordinates beyond this are cut, so that any finite row has a finite answer.
+LARGEST_COORDINATE = 1e6
+LARGEST_FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 @contextmanager
@@ -80,6 +84,24 @@ def center_and_scale(rows: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     # Rows that differ by rounding alone are constant: dividing would turn rounding into signal.
     rounding = float(np.finfo(np.float32).eps) * float(np.abs(center).max())
     return np.asarray(center), scale if scale > rounding else 1.0
+
+
+def standardise(
+    rows: NDArray[Any], transform: str | None, center: NDArray[np.float64], scale: float
+) -> NDArray[np.float32]:
+    """Return rows as the network sees them: transformed, centred and divided by the scale."""
+    if transform is not None:
+        if rows.dtype == np.float64:  # the transform is one of float32
+            rows = np.clip(rows, *LARGEST_FLOAT32)
+        rows = apply_transform(transform, rows)
+    # float64 rows are shifted in float64: their offset may exceed the resolution of float32.
+    wide = np.float64 if rows.dtype == np.float64 else np.float32
+    with np.errstate(over="ignore"):
+        shifted = rows.astype(wide) - center.astype(wide)
+        shifted /= wide(scale)
+    np.clip(shifted, -LARGEST_COORDINATE, LARGEST_COORDINATE, out=shifted)
+    standardised: NDArray[np.float32] = shifted.astype(np.float32, copy=False)
+    return standardised
 
 
 def split(

@@ -15,7 +15,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cloister.errors import InvalidType
+from cloister.mixture import DPGaussianMixture
 from cloister.neural import probe_file
+from cloister.neural.closed_form import linear_rule, rule_units
+from cloister.neural.examples import LabelledRows
 from cloister.neural.inputs import (
     CHUNK,
     as_generator,
@@ -23,12 +26,17 @@ from cloister.neural.inputs import (
     center_and_scale,
     check_number,
     split,
+    standardise,
     typed_errors,
 )
-from cloister.neural.training import Plan, train
+from cloister.neural.mixture_examples import MixtureExamples, check_mixture, default_samples
+from cloister.neural.training import Plan, Trained, train
+from cloister.parameters import check_integer, known_features, set_features
+from cloister.privacy.guarantee import PrivacyGuarantee, require_private
+from cloister.transforms import apply_transform
 
-# Standardised coordinates beyond this are cut, so that any finite row has a finite answer.
-LARGEST_COORDINATE = 1e6
+# Synthetic rows that centre and scale are measured on.
+MEASURED_ROWS = 1000
 # The order in which a conversion is chosen: floats stay as they are, all else becomes float32.
 FLOATS = [np.float32, np.float64, np.float16]
 
@@ -37,11 +45,12 @@ class Probe(ClassifierMixin, BaseEstimator):
     """Two-layer network, Linear-ReLU-Linear, trained on rows that are synthetic.
 
     Trained on samples of a private mixture, the probe is post-processing and costs no privacy;
-    early stopping looks at a part of the same rows and nothing else. Trained on real rows, it
-    has **no** privacy guarantee.
+    early stopping looks at samples and nothing else. `fit_mixture` draws them itself and learns
+    from the mixture's posterior, which says more than one label a row; `fit` takes rows and
+    labels. Trained on real rows, a probe has **no** privacy guarantee.
 
     Rows are centred and divided by one scale common to all coordinates, both learned from the
-    rows given to `fit`: coordinates of an embedding share their unit, and a scale for each would
+    rows trained on: coordinates of an embedding share their unit, and a scale for each would
     blow up those that hold mostly noise. Training needs torch; predicting, saving and loading do
     not.
 
@@ -62,7 +71,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         Probability that a hidden unit is left out of a training step, in [0, 1).
     validation_fraction : float, default=0.1
         Share of each class's rows that is held out for early stopping, rounded down, in [0, 1).
-        Where nothing is held out the last epoch is kept.
+        Where nothing is held out the last epoch is kept. `fit_mixture` draws as many further rows.
     patience : int, default=3
         Epochs without a smaller held-out loss after which training stops. The weights of the
         best epoch are kept in any case.
@@ -71,14 +80,21 @@ class Probe(ClassifierMixin, BaseEstimator):
         entropy. The same int, rows, number of threads and build of torch give the same network
         on a CPU. Neither torch's nor numpy's global generator is touched.
     encoder_id : str or None, default=None
-        Name of the encoder that made the embeddings; kept in saved files, otherwise unused.
+        Name of the encoder that made the embeddings; kept in saved files. `fit_mixture` refuses
+        a mixture of another one.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+        The labels, sorted; by `fit_mixture`, those of the mixture in its order.
+    transform_ : str or None
+        Applied to every row first: that of the mixture.
+    privacy_ : PrivacyGuarantee or None
+        That of the mixture; None after `fit`, which knows nothing of its rows.
+    encoder_id_ : str or None
+        `encoder_id`, or where that is None the mixture's.
     center_ : ndarray of shape (n_features,), float64
-        Mean of the rows given to `fit`.
+        Mean of the rows trained on.
     scale_ : float
         Root mean square of all their centred coordinates; 1 where the rows are constant.
     coefs_ : list of ndarray of shapes (n_features, hidden) and (hidden, n_classes), float32
@@ -86,16 +102,19 @@ class Probe(ClassifierMixin, BaseEstimator):
     held_out_losses_ : list of float
         Mean cross entropy (nats) on the held-out rows after each epoch. Not kept in files.
     n_epochs_, best_epoch_ : int
-        Epochs run, and the one whose weights were kept (from 1). Not kept in files.
+        Epochs run, and the one whose weights were kept (from 1; 0 is the closed-form rule that
+        `fit_mixture` starts from). Not kept in files.
     n_features_in_ : int
 
     Raises
     ------
     InvalidInput, InvalidType
-        By `fit`, `predict`, `predict_proba` and `score`, naming the argument.
+        By every method, naming the argument.
     MissingDependency
-        By `fit`, where torch is not installed.
+        By `fit` and `fit_mixture`, where torch is not installed.
     """
+
+    privacy_: PrivacyGuarantee | None
 
     def __init__(
         self,
@@ -134,29 +153,61 @@ class Probe(ClassifierMixin, BaseEstimator):
             rows, labels = validate_data(self, as_numpy(X), as_numpy(y), dtype=FLOATS)
             check_classification_targets(labels)
         self.classes_, targets = np.unique(labels, return_inverse=True)
+        self.transform_, self.privacy_, self.encoder_id_ = None, None, self.encoder_id
         self.center_, self.scale_ = center_and_scale(rows)
         parts = split(targets, float(self.validation_fraction), generator)
-        plan = Plan(
-            int(self.hidden),
-            int(self.max_epochs),
-            int(self.batch_size),
-            float(self.learning_rate),
-            float(self.weight_decay),
-            float(self.dropout),
-            int(self.patience),
-            seed=int(generator.integers(2**63)),
-        )
-        trained = train(
-            lambda batch: self._standardise(rows[batch]),
-            targets.astype(np.int64),
-            parts,
-            len(self.classes_),
-            plan,
-        )
-        self.coefs_ = [trained.parameters[0], trained.parameters[2]]
-        self.intercepts_ = [trained.parameters[1], trained.parameters[3]]
-        self.held_out_losses_ = trained.held_out_losses
-        self.n_epochs_, self.best_epoch_ = trained.n_epochs, trained.best_epoch
+        examples = LabelledRows(rows, self._standardise, targets.astype(np.int64), parts)
+        self._take(train(examples, len(self.classes_), self._plan(generator)))
+        return self
+
+    def fit_mixture(self, mixture: DPGaussianMixture, n_samples: int | None = None) -> Self:
+        """Train on fresh samples of a private mixture; free of privacy cost.
+
+        Every epoch draws new rows, and the soft labels are the mixture's own posterior. Epochs are
+        compared on further rows, drawn in the same way: nothing but the mixture is looked at.
+
+        Where the mixture's Bayes rule is linear (one component a class, one covariance for all) and
+        `hidden` is at least twice the number of classes, training starts at that rule in closed
+        form, written as hidden units. As epoch 0 it takes part in the selection, and stays unless
+        an epoch is better by more than the standard error of the difference. No network can have a
+        smaller loss than the posterior itself, so training ends before it begins where the rule
+        attains it. Otherwise the start is random.
+
+        Parameters
+        ----------
+        mixture : DPGaussianMixture
+            Fitted, or loaded. Its `transform`, `encoder_id` and `privacy_` become the probe's.
+        n_samples : int, optional
+            Rows to draw for an epoch. By default 50,000, or 500 a class where that is more.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidInput, InvalidType
+            If the mixture is none, not fitted, or of another encoder.
+        """
+        self.check_parameters()
+        generator = as_generator(self.random_state)
+        mixture = check_mixture(mixture, self.encoder_id)
+        n_classes = len(mixture.classes_)
+        n = default_samples(n_classes) if n_samples is None else n_samples
+        n = check_integer("n_samples", n, 1, 2**40, way_out="how many rows to draw for an epoch")
+        set_features(self, known_features(mixture))
+        self.classes_ = mixture.classes_
+        self.transform_ = getattr(mixture, "transform", None)
+        self.privacy_ = mixture.privacy_
+        self.encoder_id_ = mixture.encoder_id if self.encoder_id is None else self.encoder_id
+        plan = self._plan(generator)
+        rows = mixture.sample(MEASURED_ROWS, generator)[0]
+        self.center_, self.scale_ = center_and_scale(apply_transform(self.transform_, rows))
+        rule = linear_rule(mixture) if plan.hidden >= 2 * n_classes else None
+        start = rule and rule_units(*rule, self.center_, self.scale_, self._standardise(rows))
+        fraction = float(self.validation_fraction)
+        examples = MixtureExamples(mixture, self._standardise, n, fraction, plan.seed)
+        self._take(train(examples, n_classes, plan, start))
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -184,9 +235,15 @@ class Probe(ClassifierMixin, BaseEstimator):
         with typed_errors("y"):
             return float(super().score(X, as_numpy(y), sample_weight))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted probe to a safetensors file, replacing what is there."""
+    def save(self, path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> None:
+        """Write the fitted probe to a safetensors file, replacing what is there.
+
+        InvalidInput if its mixture promises no privacy (`privacy_.epsilon` is infinite) and
+        `allow_unsafe` is False.
+        """
         check_is_fitted(self)
+        if self.privacy_ is not None:
+            require_private(self.privacy_, allow_unsafe)
         probe_file.write(self, path)
 
     @classmethod
@@ -195,15 +252,26 @@ class Probe(ClassifierMixin, BaseEstimator):
         probe: Self = probe_file.read(cls, path)
         return probe
 
+    def _plan(self, generator: np.random.Generator) -> Plan:
+        return Plan(
+            int(self.hidden),
+            int(self.max_epochs),
+            int(self.batch_size),
+            float(self.learning_rate),
+            float(self.weight_decay),
+            float(self.dropout),
+            int(self.patience),
+            seed=int(generator.integers(2**63)),
+        )
+
+    def _take(self, trained: Trained) -> None:
+        self.coefs_ = [trained.parameters[0], trained.parameters[2]]
+        self.intercepts_ = [trained.parameters[1], trained.parameters[3]]
+        self.held_out_losses_ = trained.held_out_losses
+        self.n_epochs_, self.best_epoch_ = trained.n_epochs, trained.best_epoch
+
     def _standardise(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        # float64 rows are shifted in float64: their offset may exceed the resolution of float32.
-        wide = np.float64 if rows.dtype == np.float64 else np.float32
-        with np.errstate(over="ignore"):
-            shifted = rows.astype(wide) - self.center_.astype(wide)
-            shifted /= wide(self.scale_)
-        np.clip(shifted, -LARGEST_COORDINATE, LARGEST_COORDINATE, out=shifted)
-        standardised: NDArray[np.float32] = shifted.astype(np.float32, copy=False)
-        return standardised
+        return standardise(rows, self.transform_, self.center_, self.scale_)
 
     def check_parameters(self) -> None:
         """Raise InvalidInput or InvalidType for the first parameter that `fit` would refuse."""

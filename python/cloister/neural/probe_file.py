@@ -1,7 +1,8 @@
 """Probes on disk: a model file of kind "probe".
 
-Its header holds `parameters` (those of the constructor), `classes` and `classes_dtype`; its arrays
-are `center` and `scale` (float64) and `first`, `first_bias`, `second`, `second_bias` (float32).
+Its header holds `parameters` (those of the constructor), `classes`, `classes_dtype`, `encoder_id`,
+and of a probe trained on a mixture `transform` and `privacy` (its guarantee). Its arrays are
+`center` and `scale` (float64) and `first`, `first_bias`, `second`, `second_bias` (float32).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from cloister.errors import CloisterError, InvalidType, ModelFileError
 from cloister.model_file import model_array, model_value, read_model, write_model
+from cloister.parameters import check_choice
+from cloister.privacy.guarantee import PrivacyGuarantee
+from cloister.transforms import TRANSFORMS
 
 
 def write(probe: Any, path: str | os.PathLike[str]) -> None:
@@ -25,7 +29,11 @@ def write(probe: Any, path: str | os.PathLike[str]) -> None:
         "parameters": {name: _plain(value) for name, value in probe.get_params().items()},
         "classes": labels.tolist(),
         "classes_dtype": labels.dtype.str,
+        "encoder_id": probe.encoder_id_,
+        "transform": probe.transform_,
     }
+    if probe.privacy_ is not None:
+        header["privacy"] = probe.privacy_.to_dict()
     arrays = {
         "center": probe.center_,
         "scale": np.array([probe.scale_]),
@@ -44,7 +52,7 @@ def read(cls: type[Any], path: str | os.PathLike[str]) -> Any:
         return _restore(cls, path, arrays, header)
     except ModelFileError:
         raise
-    except (CloisterError, TypeError, ValueError) as error:
+    except (CloisterError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"path: {os.fspath(path)!r}: the file of this probe is damaged: "
             f"{type(error).__name__}: {error}"
@@ -68,6 +76,7 @@ def _restore(
         return model_array(path, arrays, name, dtype, shape)
 
     probe.classes_ = classes
+    _restore_origin(probe, path, header)
     probe.center_ = array("center", np.float64, None)
     probe.scale_ = float(array("scale", np.float64, 1)[0])
     if probe.scale_ <= 0:
@@ -83,6 +92,19 @@ def _restore(
         array("second_bias", np.float32, n_classes),
     ]
     return probe
+
+
+def _restore_origin(probe: Any, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
+    """Take what is known of the rows that the probe was trained on; what is absent is None."""
+
+    def known(name: str, of_type: type[Any]) -> Any:
+        return None if header.get(name) is None else model_value(path, header, name, of_type)
+
+    probe.encoder_id_, probe.transform_ = known("encoder_id", str), known("transform", str)
+    if probe.transform_ is not None:
+        check_choice("transform", probe.transform_, TRANSFORMS)
+    guarantee = known("privacy", dict)
+    probe.privacy_ = None if guarantee is None else PrivacyGuarantee.from_dict(guarantee)
 
 
 def _is_plain(value: object) -> bool:
