@@ -105,12 +105,15 @@ class FitOptions:
         return maker(**common, **given)
 
 
-def price(estimator: Any) -> dict[str, Any]:
+def price(options: FitOptions) -> dict[str, Any]:
     """Return what a fit costs, from public parameters alone."""
+    estimator = options.estimator(None)
     parameters = PrivacyParameters.of(estimator)
+    unlabelled = options.model == "mixture" and options.labels is None and not options.classes
+    plan = estimator.plan(n_classes=1) if unlabelled else estimator.plan()
     releases = [
         {"name": name, "share": share, "mu": parameters.mu_of_share(share)}
-        for name, share in estimator.plan().items()
+        for name, share in plan.items()
     ]
     return {
         "epsilon": parameters.epsilon,
@@ -196,7 +199,7 @@ def _is_known(ledger: str, dataset: str) -> bool:
 
 def dry_run(options: FitOptions, as_json: bool) -> None:
     """Print the price of a fit; no file of rows or labels is opened."""
-    result = {"dry_run": True, "model": options.model, **price(options.estimator(None))}
+    result = {"dry_run": True, "model": options.model, **price(options)}
     if options.budget is not None:
         result["budget"] = planned_budget(options, result["mu"])
 
@@ -229,7 +232,7 @@ def fit(options: FitOptions, as_json: bool) -> None:
             "--epsilon=inf adds no noise, and a model without privacy is not saved; give a finite "
             "one, such as 1.0, or fit without noise from Python"
         )
-    cost = price(options.estimator(None))
+    cost = price(options)
     if options.budget is not None:  # `fit` reserves anyway, but files are opened before
         _refuse_debt(options, planned_budget(options, cost["mu"]))
     rows = as_source(options.rows, "ROWS")
