@@ -304,6 +304,7 @@ REFUSED = {
     "delta": (f"{FIT} --delta 1", "delta=1.0 is outside"),
     "clip norm": (f"{FIT} --clip-norm 0", "clip_norm=0.0 is outside"),
     "components": (f"{FIT} --n-components 0", "n_components=0 is outside"),
+    "transform": (f"{FIT} --transform square", "transform='square' is not one of"),
     "covariance": (f"{FIT} --covariance-type round", "covariance_type='round' is not one of"),
     "seed": (f"{FIT} --random-state -1", "random_state=-1 is outside"),
     "threads": (f"{FIT} --threads 0", "'--threads': 0 is not in the range"),

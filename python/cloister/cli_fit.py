@@ -21,7 +21,7 @@ from cloister.sources import as_source, find_labels
 
 # Options that only one of the models has.
 _ONLY = {
-    "mixture": ("n_components", "covariance_type", "classes", "labels"),
+    "mixture": ("n_components", "covariance_type", "transform", "classes", "labels"),
     "kmeans": ("n_clusters", "n_hint"),
 }
 
@@ -39,6 +39,7 @@ class FitOptions:
     n_components: int | None
     n_clusters: int | None
     covariance_type: str | None
+    transform: str | None
     clip_norm: float
     classes: str | None
     n_hint: int | None
@@ -109,11 +110,10 @@ def price(options: FitOptions) -> dict[str, Any]:
     """Return what a fit costs, from public parameters alone."""
     estimator = options.estimator(None)
     parameters = PrivacyParameters.of(estimator)
-    unlabelled = options.model == "mixture" and options.labels is None and not options.classes
-    plan = estimator.plan(n_classes=1) if unlabelled else estimator.plan()
+    one_class = options.model == "mixture" and options.labels is None and not options.classes
     releases = [
         {"name": name, "share": share, "mu": parameters.mu_of_share(share)}
-        for name, share in plan.items()
+        for name, share in estimator.plan(**({"n_classes": 1} if one_class else {})).items()
     ]
     return {
         "epsilon": parameters.epsilon,
