@@ -67,7 +67,7 @@ def test_linear_rule_is_the_posterior(covariance_type, transform):
     X, y = rows_of(2000, 12, 4)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     model = DPGaussianMixture(
-        1, covariance_type, epsilon=5.0, classes=range(4), transform=transform
+        1, covariance_type, epsilon=5.0, classes=range(4), row_transform=transform
     ).fit(X, y)
     coef, intercept = model.linear_rule()
     assert coef.shape == (4, 12)
@@ -185,10 +185,10 @@ def test_what_tilt_may_be(tilt):
 
 def test_saved_model_has_both_faces(tmp_path):
     X, y = rows_of(500, 6, 3)
-    model = DPGaussianMixture(classes=range(3), transform="root").fit(X, y)
+    model = DPGaussianMixture(classes=range(3), row_transform="root").fit(X, y)
     model.save(tmp_path / "model")
     loaded = DPGaussianMixture.load(tmp_path / "model")
-    assert loaded.transform == "root"
+    assert loaded.row_transform == "root"
     assert loaded.tilt == "auto"
     assert "transform 'root'" in loaded.privacy_.statement()
     assert (loaded.predict_proba(X) == model.predict_proba(X)).all()

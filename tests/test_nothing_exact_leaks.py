@@ -83,7 +83,7 @@ ESTIMATORS["DPGaussianMixture untilted"] = DPGaussianMixture(
     epsilon=4.0, classes=CLASSES, random_state=0, tilt=False
 )
 ESTIMATORS["DPGaussianMixture of roots"] = DPGaussianMixture(
-    epsilon=4.0, classes=CLASSES, random_state=0, transform="root"
+    epsilon=4.0, classes=CLASSES, random_state=0, row_transform="root"
 )
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
 

@@ -91,14 +91,16 @@ def test_normalize_leaves_zero_rows_zero_and_lifts_the_smallest():
 def test_clip_norm_stays_one(clip_norm):
     with pytest.raises(InvalidInput, match=r"^clip_norm=.* leave clip_norm=1\.0"):
         CodeGrid(3, clip_norm, normalize=True)
-    with pytest.raises(InvalidInput, match=r"^clip_norm=.*transform='root'.*leave clip_norm=1\.0"):
-        DPGaussianMixture(transform="root", clip_norm=clip_norm).fit(np.ones((9, 3)))
+    with pytest.raises(
+        InvalidInput, match=r"^clip_norm=.*row_transform='root'.*leave clip_norm=1\.0"
+    ):
+        DPGaussianMixture(row_transform="root", clip_norm=clip_norm).fit(np.ones((9, 3)))
 
 
 @pytest.mark.parametrize("name", ["square", 3, ["root"], True])
 def test_unknown_transforms_are_refused(name):
-    with pytest.raises(InvalidInput, match=r"^transform=.*choose one of these"):
-        DPGaussianMixture(transform=name).fit(np.ones((9, 3)))
+    with pytest.raises(InvalidInput, match=r"^row_transform=.*choose one of these"):
+        DPGaussianMixture(row_transform=name).fit(np.ones((9, 3)))
 
 
 def test_invalid_rows_are_seen_through_a_transform():
@@ -107,15 +109,15 @@ def test_invalid_rows_are_seen_through_a_transform():
         spoilt = X.copy()
         spoilt[7, 1] = bad
         with pytest.raises(InvalidInput, match=r"^X has 1 of 50 rows .* row 7"):
-            DPGaussianMixture(transform="root").fit(spoilt)
-        DPGaussianMixture(transform="root", on_invalid="drop").fit(spoilt)
+            DPGaussianMixture(row_transform="root").fit(spoilt)
+        DPGaussianMixture(row_transform="root", on_invalid="drop").fit(spoilt)
 
 
 def test_streamed_rows_give_the_same_model(rng):
     X, y = np.abs(rng.normal(size=(400, 7))), np.arange(400) % 3
     fits = [
         DPGaussianMixture(
-            classes=range(3), transform="root", cache=cache, unsafe_noise_seed=1, random_state=0
+            classes=range(3), row_transform="root", cache=cache, unsafe_noise_seed=1, random_state=0
         ).fit(X, y)
         for cache in (True, False)
     ]

@@ -21,7 +21,7 @@ from cloister.sources import as_source, find_labels
 
 # Options that only one of the models has.
 _ONLY = {
-    "mixture": ("n_components", "covariance_type", "transform", "classes", "labels"),
+    "mixture": ("n_components", "covariance_type", "row_transform", "classes", "labels"),
     "kmeans": ("n_clusters", "n_hint"),
 }
 
@@ -39,7 +39,7 @@ class FitOptions:
     n_components: int | None
     n_clusters: int | None
     covariance_type: str | None
-    transform: str | None
+    row_transform: str | None
     clip_norm: float
     classes: str | None
     n_hint: int | None

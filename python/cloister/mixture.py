@@ -42,7 +42,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         "tied": one covariance for all components, pooled within classes. "full": one a component.
         "diag" and "spherical": variances a component. "low_rank": tied, with equal variance in all
         but the strongest directions.
-    transform : {None, "root"}, default=None
+    row_transform : {None, "root"}, default=None
         Public map of each row before anything else. "root": sign(x) sqrt|x|, then unit norm (so
         `clip_norm` stays 1); it suits non-negative features, such as those behind a ReLU. Means
         and covariances are of mapped rows; methods take rows, and `sample` gives them, as they
@@ -115,7 +115,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         epsilon: float = 1.0,
         delta: float = 1e-5,
         *,
-        transform: str | None = None,
+        row_transform: str | None = None,
         tilt: bool | str = "auto",
         classes: Any = None,
         clip_norm: float = 1.0,
@@ -131,7 +131,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         self.covariance_type = covariance_type
         self.epsilon = epsilon
         self.delta = delta
-        self.transform = transform
+        self.row_transform = row_transform
         self.tilt = tilt
         self.classes = classes
         self.clip_norm = clip_norm
@@ -194,7 +194,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         Privacy cost: (epsilon, delta) in total, add/remove one row.
         """
         parameters = PrivacyParameters.of(self)
-        transform = check_transform(self.transform, parameters.clip_norm)
+        transform = check_transform(self.row_transform, parameters.clip_norm)
         self.plan()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)

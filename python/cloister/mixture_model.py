@@ -33,7 +33,7 @@ class FittedMixture(PrivateModel):
     _kind = "mixture"
     n_components: int
     covariance_type: str
-    transform: str | None
+    row_transform: str | None
     random_state: Any
     classes_: NDArray[Any]
     weights_: NDArray[np.float64]
@@ -62,7 +62,7 @@ class FittedMixture(PrivateModel):
         Returns
         -------
         X : array of shape (n_samples, d), float32
-            In the space of the rows that were fitted: of unit norm if there was a `transform`.
+            In the space of the rows that were fitted: of unit norm if there was a `row_transform`.
         y : array of shape (n_samples,)
             Their classes.
         """
@@ -71,7 +71,7 @@ class FittedMixture(PrivateModel):
         seed = public_seed(self.random_state if random_state is None else random_state)
         numbers = self._numbers() if check_flag("tilted", tilted) else self._density()
         rows, components = numbers.sample(n, seed)
-        rows = invert_transform(self.transform, rows)
+        rows = invert_transform(self.row_transform, rows)
         return rows, np.asarray(self.classes_[components // self._components_a_class()])
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ class FittedMixture(PrivateModel):
         coef : array of shape (classes, d), float64
         intercept : array of shape (classes,), float64
             `predict_proba` is the softmax of `rows @ coef.T + intercept`, rows transformed by
-            `cloister.transforms.apply_transform` if there is a `transform`.
+            `cloister.transforms.apply_transform` if there is a `row_transform`.
 
         Raises
         ------
@@ -186,6 +186,6 @@ class FittedMixture(PrivateModel):
         # So many rows for every dtype and source: a matrix product's bits depend on them.
         for first, chunk in source.chunks(rows_a_chunk(source.d)):
             rows = finite_float64(chunk, first)
-            if self.transform is not None:
-                rows = apply_transform(self.transform, rows).astype(np.float64)
+            if self.row_transform is not None:
+                rows = apply_transform(self.row_transform, rows).astype(np.float64)
             yield numbers.log_densities(rows)

@@ -19,7 +19,7 @@ TRANSFORMS = ("root",)
 
 
 def check_transform(name: Any, clip_norm: float) -> str | None:
-    """Return the `transform` of an estimator if it is None or one of `TRANSFORMS`.
+    """Return the `row_transform` of an estimator if it is None or one of `TRANSFORMS`.
 
     Raises
     ------
@@ -28,10 +28,10 @@ def check_transform(name: Any, clip_norm: float) -> str | None:
     """
     if name is None:
         return None
-    check_choice("transform", name, TRANSFORMS)
+    check_choice("row_transform", name, TRANSFORMS)
     if clip_norm != 1.0:
         raise InvalidInput(
-            f"clip_norm={clip_norm}, but transform={name!r} gives every row norm 1; leave "
+            f"clip_norm={clip_norm}, but row_transform={name!r} gives every row norm 1; leave "
             "clip_norm=1.0"
         )
     return str(name)
