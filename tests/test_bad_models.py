@@ -29,6 +29,9 @@ MODELS = {
     "mixture": DPGaussianMixture(covariance_type="full", classes=[0, 1]).fit(
         ROWS, np.arange(len(ROWS)) % 2
     ),
+    "tilted": DPGaussianMixture(classes=[0, 1], row_transform="root").fit(
+        ROWS, np.arange(len(ROWS)) % 2
+    ),
 }
 ROW_METHODS = [
     ("k-means", "predict"),
@@ -146,6 +149,10 @@ ARRAYS = [
         ("mixture", name)
         for name in ("weights", "means", "directions", "variances", "rest", "covariance_of")
     ),
+    *(
+        ("tilted", f"untilted_{name}")
+        for name in ("weights", "means", "directions", "variances", "rest", "covariance_of")
+    ),
 ]
 
 
@@ -159,7 +166,7 @@ def test_arrays_of_model_files(tmp_path, kind, name, spoilt):
     save_file(arrays, path, metadata=metadata)
     with pytest.raises(ModelFileError) as caught:
         type(MODELS[kind]).load(path)
-    assert_typed(caught, f"array .({name}|variances)", "write the model again")
+    assert_typed(caught, f"array .({name}|(untilted_)?variances)", "write the model again")
 
 
 @pytest.mark.parametrize("value", [[], "text", None, {}, {"n_features": "3"}])
@@ -173,6 +180,21 @@ def test_headers_of_model_files(tmp_path, kind, name, value):
     with pytest.raises(ModelFileError) as caught:
         type(MODELS[kind]).load(path)
     assert_typed(caught, "^path: ", "write the model again")
+
+
+@pytest.mark.parametrize("tilted", [True, False])
+def test_a_file_says_whether_it_holds_two_mixtures(tmp_path, tilted):
+    path, kind = tmp_path / "some.model", "tilted" if tilted else "mixture"
+    MODELS[kind].save(path)
+    _, arrays, header = read_model(path)
+    assert header["tilted"] is tilted
+    for damaged in ("yes", None, 1):
+        write_model(path, "mixture", arrays, {**header, "tilted": damaged})
+        with pytest.raises(ModelFileError, match=r"has tilted=.* write the model again"):
+            DPGaussianMixture.load(path)
+    del header["tilted"]  # as version 0.1.0 wrote it
+    write_model(path, "mixture", arrays, header)
+    assert DPGaussianMixture.load(path).untilted_ is None
 
 
 @pytest.mark.parametrize("name", ["weights", "variances", "rest", "covariance_of"])

@@ -161,7 +161,7 @@ def test_text_labels(folder):
 def test_normalize_makes_the_scale_of_rows_irrelevant(folder):
     line = "fit {long.npy} --labels {labels.npy} --classes 0,1,2 --epsilon 50 --out {n} --normalize"
     run_json(line, folder)
-    means = cloister.DPGaussianMixture.load(folder / "n").means_
+    means = cloister.DPGaussianMixture.load(folder / "n").untilted_.means
     rows, labels = np.load(folder / "rows.npy"), np.load(folder / "labels.npy")
     expected = [rows[labels == label].mean(axis=0) for label in range(3)]
     np.testing.assert_allclose(means, expected, atol=0.05)
@@ -304,6 +304,7 @@ REFUSED = {
     "delta": (f"{FIT} --delta 1", "delta=1.0 is outside"),
     "clip norm": (f"{FIT} --clip-norm 0", "clip_norm=0.0 is outside"),
     "components": (f"{FIT} --n-components 0", "n_components=0 is outside"),
+    "row transform": (f"{FIT} --row-transform square", "row_transform='square' is not one of"),
     "covariance": (f"{FIT} --covariance-type round", "covariance_type='round' is not one of"),
     "seed": (f"{FIT} --random-state -1", "random_state=-1 is outside"),
     "threads": (f"{FIT} --threads 0", "'--threads': 0 is not in the range"),

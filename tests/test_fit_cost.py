@@ -18,6 +18,7 @@ ESTIMATORS = [
     for components in (1, 3)
     for covariance_type in ("tied", "full", "diag", "spherical", "low_rank")
 ]
+ESTIMATORS.append(DPGaussianMixture(classes=[0, 1], tilt=False))
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), PRIVACY)

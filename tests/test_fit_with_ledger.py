@@ -13,6 +13,7 @@ from sklearn.base import clone
 from cloister import DPGaussianMixture, DPKMeans
 from cloister.engines import LocalEngine
 from cloister.errors import BudgetExceeded, InvalidInput, LedgerError
+from cloister.mixture_tilt import TILTED_PLAN
 from cloister.privacy import session
 from cloister.privacy.accounting import mu_from_epsilon
 from cloister.privacy.ledger import Budget
@@ -225,8 +226,8 @@ def test_a_fit_is_not_taken_up_by_another_version_or_plan(rows, budget, monkeypa
         with pytest.raises(LedgerError, match=r"cloister_version='0\.0\.1'"):
             resumed.fit(untouchable(X), y)
     with monkeypatch.context() as other:
-        plan = {"mean": 0.5, "scatter": 0.1, "class means": 0.1, "second moments": 0.3}
-        other.setattr("cloister.mixture.mixture_plan", lambda *_: plan)
+        other.setitem(TILTED_PLAN, "mean", 0.02)
+        other.setitem(TILTED_PLAN, "gradients", 0.87)
         with pytest.raises(LedgerError, match="plan="):
             resumed.fit(untouchable(X), y)
     resumed.fit(X, y)

@@ -19,6 +19,7 @@ ESTIMATORS = [
     DPKMeans(3, init="histogram", n_rounds=2),
     DPKMeans(3, init="random", n_rounds=2),
     DPGaussianMixture(1, "tied", classes=[0, 1]),
+    DPGaussianMixture(1, "tied", classes=[0, 1], tilt=False),
     DPGaussianMixture(1, "full", classes=[0, 1]),
     DPGaussianMixture(1, "diag", classes=[0, 1]),
     DPGaussianMixture(2, "spherical", classes=[0, 1]),

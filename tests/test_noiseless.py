@@ -105,7 +105,7 @@ def half_steps(radius):
 
 def test_weights_and_means_are_those_of_the_rows(rows):
     X, y = rows
-    model = mixture().fit(X, y)
+    model = mixture(tilt=False).fit(X, y)
     np.testing.assert_allclose(model.weights_, np.bincount(y) / N, rtol=1e-14)
     means = np.array([X[y == g].mean(axis=0) for g in range(CLASSES)])
     worst = sum(half_steps(radius=2.0)) + 1e-7  # rows are read as float32
@@ -115,7 +115,7 @@ def test_weights_and_means_are_those_of_the_rows(rows):
 
 def test_the_pooled_covariance_is_that_of_the_rows(rows):
     X, y = rows
-    model = mixture().fit(X, y)
+    model = mixture(tilt=False).fit(X, y)
     residuals = X - np.array([X[y == g].mean(axis=0) for g in range(CLASSES)])[y]
     pooled = residuals.T @ residuals / N
     # Rounding moves a residual coordinate by e at most: its products by e (|r_i| + |r_j|) + e^2.

@@ -79,6 +79,12 @@ ESTIMATORS = {
     for covariance_type in ("tied", "full", "diag", "spherical", "low_rank")
     for components in (1, 2)
 }
+ESTIMATORS["DPGaussianMixture untilted"] = DPGaussianMixture(
+    epsilon=4.0, classes=CLASSES, random_state=0, tilt=False
+)
+ESTIMATORS["DPGaussianMixture of roots"] = DPGaussianMixture(
+    epsilon=4.0, classes=CLASSES, random_state=0, row_transform="root"
+)
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
 
 

@@ -9,7 +9,6 @@ from cloister import DPGaussianMixture
 from cloister.errors import InvalidInput, InvalidType, MissingDependency, ModelFileError
 from cloister.model_file import read_model, write_model
 from cloister.neural import Probe
-from cloister.transforms import apply_transform, invert_transform
 from overlapping_mixture import NAMES, SMALL, fitted, same
 
 pytest.importorskip("torch")
@@ -20,22 +19,8 @@ def mixture():
     return fitted()
 
 
-class RootMixture(DPGaussianMixture):
-    """A mixture of transformed rows that takes and gives rows as they were before."""
-
-    transform = "root"
-
-    def sample(self, n_samples=1, random_state=None, return_proba=False):
-        rows, y = super().sample(n_samples, random_state)
-        rows = invert_transform("root", rows)
-        return (rows, y, self.predict_proba(rows)) if return_proba else (rows, y)
-
-    def predict_proba(self, X):
-        return super().predict_proba(apply_transform("root", X))
-
-
 def test_the_transform_is_the_mixtures(tmp_path):
-    mixture = fitted(RootMixture, epsilon=9.0)
+    mixture = fitted(epsilon=9.0, row_transform="root", clip_norm=1.0)
     probe = Probe(**SMALL).fit_mixture(mixture)
     assert (probe.transform_, probe.best_epoch_) == ("root", 0)
     rows, _, posterior = mixture.sample(2000, 4, return_proba=True)

@@ -21,7 +21,7 @@ from cloister.sources import as_source, find_labels
 
 # Options that only one of the models has.
 _ONLY = {
-    "mixture": ("n_components", "covariance_type", "classes", "labels"),
+    "mixture": ("n_components", "covariance_type", "row_transform", "classes", "labels"),
     "kmeans": ("n_clusters", "n_hint"),
 }
 
@@ -39,6 +39,7 @@ class FitOptions:
     n_components: int | None
     n_clusters: int | None
     covariance_type: str | None
+    row_transform: str | None
     clip_norm: float
     classes: str | None
     n_hint: int | None
@@ -105,12 +106,14 @@ class FitOptions:
         return maker(**common, **given)
 
 
-def price(estimator: Any) -> dict[str, Any]:
+def price(options: FitOptions) -> dict[str, Any]:
     """Return what a fit costs, from public parameters alone."""
+    estimator = options.estimator(None)
     parameters = PrivacyParameters.of(estimator)
+    one_class = options.model == "mixture" and options.labels is None and not options.classes
     releases = [
         {"name": name, "share": share, "mu": parameters.mu_of_share(share)}
-        for name, share in estimator.shares().items()
+        for name, share in estimator.shares(**({"n_classes": 1} if one_class else {})).items()
     ]
     return {
         "epsilon": parameters.epsilon,
@@ -196,7 +199,7 @@ def _is_known(ledger: str, dataset: str) -> bool:
 
 def dry_run(options: FitOptions, as_json: bool) -> None:
     """Print the price of a fit; no file of rows or labels is opened."""
-    result = {"dry_run": True, "model": options.model, **price(options.estimator(None))}
+    result = {"dry_run": True, "model": options.model, **price(options)}
     if options.budget is not None:
         result["budget"] = planned_budget(options, result["mu"])
 
@@ -229,7 +232,7 @@ def fit(options: FitOptions, as_json: bool) -> None:
             "--epsilon=inf adds no noise, and a model without privacy is not saved; give a finite "
             "one, such as 1.0, or fit without noise from Python"
         )
-    cost = price(options.estimator(None))
+    cost = price(options)
     if options.budget is not None:  # `fit` reserves anyway, but files are opened before
         _refuse_debt(options, planned_budget(options, cost["mu"]))
     rows = as_source(options.rows, "ROWS")

@@ -4,7 +4,7 @@ Every private sum is a sum of codes, so its sensitivity is a statement about int
 integer norm at most `CODE_BOUND` (checked by the kernel in integers, whatever the floats did).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -23,6 +23,9 @@ MAX_FEATURES = 2**16
 
 MAX_ROWS = 2**32
 """Public bound on n: MAX_ROWS * CODE_BOUND and MAX_ROWS * MOMENT_BOUND**2 stay below 2^63."""
+
+LEAST_NORM = 2.0**-149
+"""Norm of the smallest float32 vector but zero."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,37 @@ class CodeGrid:
         Number of features.
     clip_norm : float
         Public radius R: rows of larger norm are shortened to it.
+    normalize : bool
+        Put every row but zero on the unit sphere; the encode kernel does it, so that the norm is a
+        pure function of the row. `clip_norm` is then 1.
+
+    Raises
+    ------
+    InvalidInput
+        With `normalize`, if `clip_norm` is not 1.
     """
 
     d: int
     clip_norm: float
+    normalize: bool = False
+
+    def __post_init__(self) -> None:
+        if self.normalize and self.clip_norm != 1.0:
+            raise InvalidInput(
+                f"clip_norm={self.clip_norm}, but rows that are normalized have norm 1; leave "
+                "clip_norm=1.0"
+            )
 
     @property
     def row_clip(self) -> Clip:
-        """The clip that makes codes of rows."""
+        """The clip of the ball of radius `clip_norm`; its step is the unit of codes."""
         return Clip.to_ball(self.clip_norm, self.d)
+
+    @property
+    def encode_clip(self) -> Clip:
+        """The clip that makes codes of rows: `row_clip`, or one whose ball holds only zero."""
+        clip = self.row_clip
+        return replace(clip, radius=LEAST_NORM) if self.normalize else clip
 
     def residual_clip(self, radius: float, bound: int = CODE_BOUND) -> Clip:
         """Clip differences of codes to `radius` (in the unit of the rows)."""

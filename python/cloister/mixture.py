@@ -1,20 +1,13 @@
 """A differentially private Gaussian mixture: the model behind synthetic embeddings."""
 
-from collections.abc import Iterator, Mapping
-from os import PathLike
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils.validation import check_is_fitted
 
-from cloister.codes import CodeGrid
 from cloister.mixture_fit import check_size, fit_mixture, mixture_plan
-from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
-from cloister.model_file import model_value
-from cloister.parameters import check_flag, check_integer, feature_attributes, set_features
+from cloister.mixture_model import FittedMixture
+from cloister.mixture_tilt import TILTED_PLAN, fit_tilted_mixture, is_tilted
+from cloister.parameters import feature_attributes, set_features
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,
@@ -22,24 +15,24 @@ from cloister.privacy.session import (
     public_seed,
     state_guarantee,
 )
-from cloister.private_model import PrivateModel
 from cloister.sources import (
     as_source,
+    class_list,
     encode_labels,
     find_labels,
-    finite_float64,
     public_classes,
-    rows_a_chunk,
     with_features,
 )
+from cloister.transforms import check_transform, transformed_grid, transformed_source
 
 
-class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
+class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     """Gaussian mixture of the rows of each class, under (epsilon, delta)-differential privacy.
 
     Fitted by a fixed list of noisy releases: the overall mean, the scatter about it, counts and
-    means of the classes, and second moments within them (with more components a class, rounds that
-    move them). One row counts in one class and one cell, so classes and cells share the budget.
+    means of the classes, and second moments (with more components a class, rounds that move them;
+    with `tilt`, gradients). One row counts in one class and one cell, so classes and cells share
+    the budget.
 
     Parameters
     ----------
@@ -49,6 +42,16 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         "tied": one covariance for all components, pooled within classes. "full": one a component.
         "diag" and "spherical": variances a component. "low_rank": tied, with equal variance in all
         but the strongest directions.
+    row_transform : {None, "root"}, default=None
+        Public map of each row before anything else. "root": sign(x) sqrt|x|, then unit norm (so
+        `clip_norm` stays 1); it suits non-negative features, such as those behind a ReLU. Means
+        and covariances are of mapped rows; methods take rows, and `sample` gives them, as they
+        were before (of unit norm).
+    tilt : {"auto", True, False}, default="auto"
+        Spend most of the budget on gradient steps of a softmax regression and choose the means
+        and the covariance such that it is the mixture's Bayes rule: for classification, and for
+        training on samples, much better than means of the classes at the same epsilon. "auto" does
+        so wherever it can: with at least 2 classes, `n_components=1` and "tied".
     epsilon, delta : float, default=1.0 and 1e-5
         The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
     classes : array-like of shape (classes,), optional
@@ -78,8 +81,13 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
     weights_ : array of shape (classes * n_components,)
         Noisy; components of class g are `g * n_components` on.
     means_ : array of shape (classes * n_components, d), float64
+        After a fit with `tilt`, means and covariance whose Bayes rule was learnt: not those of the
+        rows, which are in `untilted_`.
     covariances_ : Covariances
         `covariances_.matrices()` gives them dense.
+    untilted_ : MixtureNumbers or None
+        With `tilt`, estimates of the weights, means and covariance of the rows, from a small part
+        of the budget: they decide `score_samples`, `score` and `sample(tilted=False)`.
     privacy_ : PrivacyGuarantee
         `privacy_.statement()` is a paragraph to read.
     n_features_in_ : int
@@ -100,8 +108,6 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
     (5, 8)
     """
 
-    _kind = "mixture"
-
     def __init__(
         self,
         n_components: int = 1,
@@ -109,6 +115,8 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         epsilon: float = 1.0,
         delta: float = 1e-5,
         *,
+        row_transform: str | None = None,
+        tilt: bool | str = "auto",
         classes: Any = None,
         clip_norm: float = 1.0,
         on_invalid: str = "error",
@@ -123,6 +131,8 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         self.covariance_type = covariance_type
         self.epsilon = epsilon
         self.delta = delta
+        self.row_transform = row_transform
+        self.tilt = tilt
         self.classes = classes
         self.clip_norm = clip_norm
         self.on_invalid = on_invalid
@@ -133,15 +143,27 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         self.unsafe_noise_seed = unsafe_noise_seed
         self.encoder_id = encoder_id
 
-    def shares(self) -> dict[str, float]:
+    def shares(self, n_classes: int | None = None) -> dict[str, float]:
         """Return the releases of `fit`, in order, and the share of mu^2 that each one takes.
+
+        Parameters
+        ----------
+        n_classes : int, optional
+            Number of classes; one class is not tilted. None is that of `classes`, or any above 1.
 
         Returns
         -------
         dict of str to float
-            From public parameters alone; the shares sum to 1.
+            From public parameters alone; the shares sum to 1. That of "gradients" is spread evenly
+            over 20 releases.
         """
-        return mixture_plan(self.n_components, self.covariance_type)
+        plan = mixture_plan(self.n_components, self.covariance_type)
+        if n_classes is None and self.classes is not None:
+            n_classes = len(class_list(self.classes))
+        return dict(TILTED_PLAN) if self._is_tilted(n_classes) else plan
+
+    def _is_tilted(self, n_classes: int | None) -> bool:
+        return is_tilted(self.tilt, n_classes, self.n_components, self.covariance_type)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Release a private mixture of the rows.
@@ -172,129 +194,36 @@ class DPGaussianMixture(PrivateModel, DensityMixin, BaseEstimator):
         Privacy cost: (epsilon, delta) in total, add/remove one row.
         """
         parameters = PrivacyParameters.of(self)
-        plan = self.shares()
+        transform = check_transform(self.row_transform, parameters.clip_norm)
+        self.shares()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
         features = feature_attributes(with_features(X, source))
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
         check_size(source.d, len(classes), self.n_components, self.covariance_type)
+        plan = self.shares(len(classes))
         public = public_parameters(
             self, source.d, {"classes": classes.tolist(), "public_seed": seed, "plan": plan}
         )
-        grid = CodeGrid(source.d, parameters.clip_norm)
+        grid = transformed_grid(transform, source.d, parameters.clip_norm)
         with private_session(
-            parameters, source, lambda: encode_labels(y, source.n, classes), public
+            parameters,
+            transformed_source(transform, source),
+            lambda: encode_labels(y, source.n, classes),
+            public,
+            grid,
         ) as release:
-            numbers = fit_mixture(
-                release,
-                grid,
-                {name: parameters.mu_of_share(share) for name, share in plan.items()},
-                len(classes),
-                self.n_components,
-                self.covariance_type,
-                seed,
-            )
+            mus = {name: parameters.mu_of_share(share) for name, share in plan.items()}
+            if self._is_tilted(len(classes)):
+                numbers, untilted = fit_tilted_mixture(release, grid, mus, len(classes))
+            else:
+                shape = len(classes), self.n_components, self.covariance_type
+                numbers, untilted = fit_mixture(release, grid, mus, *shape, seed), None
         set_features(self, features)
         self.classes_ = classes
-        self._take(numbers)
-        self.privacy_ = state_guarantee(release, parameters, classes_from_data=from_data)
+        self._take(numbers, untilted)
+        self.privacy_ = state_guarantee(
+            release, parameters, classes_from_data=from_data, transform=transform
+        )
         return self
-
-    def sample(
-        self, n_samples: int = 1, random_state: Any = None, return_proba: bool = False
-    ) -> tuple[NDArray[Any], ...]:
-        """Draw synthetic rows; free of privacy cost, as many as one likes.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        random_state : int, Generator, RandomState or None
-            Seeds the draw; None takes the estimator's own. The same seed gives the same bits on
-            every processor.
-        return_proba : bool, default=False
-            Return the posterior of each row too: soft labels, from which a classifier learns more.
-
-        Returns
-        -------
-        X : array of shape (n_samples, d), float32
-        y : array of shape (n_samples,)
-            Their classes.
-        proba : array of shape (n_samples, classes), float64
-            `predict_proba(X)`; only with `return_proba`.
-        """
-        check_is_fitted(self)
-        check_flag("return_proba", return_proba)
-        n = check_integer("n_samples", n_samples, 1, 2**40, way_out="how many rows to draw")
-        seed = public_seed(self.random_state if random_state is None else random_state)
-        rows, components = self._numbers().sample(n, seed)
-        labels = self.classes_[components // (len(self.weights_) // len(self.classes_))]
-        return (rows, labels, self.predict_proba(rows)) if return_proba else (rows, labels)
-
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Return the log-density of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-
-        Returns
-        -------
-        array of shape (n,), float64
-            In nats. Of private rows this is owner-side: it may not be released.
-        """
-        return np.concatenate([logsumexp(joint, axis=1) for joint in self._log_densities(X)])
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean log-density of the rows, in nats; see `score_samples`."""
-        return float(self.score_samples(X).mean())
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the posterior probability of each class, shape (n, classes).
-
-        Of private rows this is owner-side.
-        """
-        parts = []
-        for joint in self._log_densities(X):
-            by_class = logsumexp(joint.reshape(len(joint), len(self.classes_), -1), axis=2)
-            parts.append(np.exp(by_class - logsumexp(by_class, axis=1, keepdims=True)))
-        return np.concatenate(parts)
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable class of each row, shape (n,): the mixture's Bayes rule.
-
-        Of private rows this is owner-side.
-        """
-        most_probable = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[most_probable])
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        return self._numbers().arrays()
-
-    def _header(self) -> dict[str, Any]:
-        return {"classes": self.classes_.tolist()}
-
-    def _restore(
-        self,
-        path: str | PathLike[str],
-        arrays: Mapping[str, NDArray[Any]],
-        header: Mapping[str, Any],
-    ) -> None:
-        self.classes_ = np.asarray(model_value(path, header, "classes", list))
-        components = len(self.classes_) * self.n_components
-        self._take(mixture_numbers(path, arrays, components, self.n_features_in_))
-
-    def _take(self, numbers: MixtureNumbers) -> None:
-        self.weights_, self.means_ = numbers.weights, numbers.means
-        self.covariances_, self.covariance_of_ = numbers.covariances, numbers.covariance_of
-
-    def _numbers(self) -> MixtureNumbers:
-        return MixtureNumbers(self.weights_, self.means_, self.covariances_, self.covariance_of_)
-
-    def _log_densities(self, X: Any) -> Iterator[NDArray[np.float64]]:
-        """Yield, chunk by chunk, the log of weight times density of rows by components."""
-        source, numbers = self._checked(X), self._numbers()
-        # So many rows for every dtype and source: a matrix product's bits depend on them.
-        for first, rows in source.chunks(rows_a_chunk(source.d)):
-            yield numbers.log_densities(finite_float64(rows, first))

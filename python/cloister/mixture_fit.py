@@ -103,7 +103,7 @@ def fit_mixture(
     seed : int
         Of public randomness: the seeds of components.
     """
-    course = _Course(release, grid, mus, n_classes)
+    course = MixtureCourse(release, grid, mus, n_classes)
     overview = release_overview(release, grid, mus["mean"], mus["scatter"], n_classes=n_classes)
     counts, means, within = course.class_means(overview)
     if n_components == 1:
@@ -119,7 +119,7 @@ def fit_mixture(
             components, counts = course.refine(f"components {number}", components, within)
         between = _between(components, means, counts)
         if covariance_type in POOLED_TYPES:
-            covariances = _without(pooled, between)
+            covariances = without(pooled, between)
         else:
             left = max(within - float(np.trace(between)), 0.1 * within)
             covariances = course.second_moments(
@@ -133,7 +133,7 @@ def fit_mixture(
     return MixtureNumbers(flat / flat.sum(), means, covariances, covariance_of)
 
 
-class _Course:
+class MixtureCourse:
     """One fit's releases, each with the rule for its radius."""
 
     def __init__(
@@ -155,17 +155,27 @@ class _Course:
         factor = min(max(affordable, smallest), LARGEST_RADIUS)
         return min(factor * rms, 2 * self._grid.clip_norm)
 
+    def _mean_radius(self, mu: float, n: float, scatter: float) -> float:
+        """Radius of sums of one vector a class, of n rows about one point."""
+        # Norm of a mean's noise, in units of the radius.
+        noise = np.sqrt(self._grid.d) * self._n_classes / (mu * n)
+        return self._radius(np.sqrt(scatter), SMALLEST_MEAN_RADIUS, _ratio(FREE_MEAN_NOISE, noise))
+
+    def _moment_radius(self, mu_n: float, within: float, covariance_type: str) -> float:
+        """Radius of second moments that sum `mu_n / mu` rows each."""
+        # Noise of an eigenvalue (of an entry, of the trace) at radius 1, over the average variance
+        # at root-mean-square 1; it grows with the squared radius.
+        d = self._grid.d
+        dimension = {"diag": float(d), "spherical": 1.0}.get(covariance_type, np.sqrt(2) * d**1.5)
+        affordable = np.sqrt(_ratio(FREE_MOMENT_NOISE, dimension / mu_n))
+        return self._radius(np.sqrt(within), SMALLEST_MOMENT_RADIUS, affordable)
+
     def class_means(
         self, overview: Overview
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Counts and means of the classes, and the mean squared distance left within them."""
-        mu, d = self._mus["class means"], self._grid.d
-        centre, scatter, n = overview.mean, overview.scatter, overview.noisy_n
-        # Norm of a mean's noise, in units of the radius.
-        noise = np.sqrt(d) * self._n_classes / (mu * n)
-        radius = self._radius(
-            np.sqrt(scatter), SMALLEST_MEAN_RADIUS, _ratio(FREE_MEAN_NOISE, noise)
-        )
+        mu, centre, scatter = self._mus["class means"], overview.mean, overview.scatter
+        radius = self._mean_radius(mu, overview.noisy_n, scatter)
         on_grid = self._on_grid(centre)
         tally = self._release.tally("class means", on_grid, mu, radius=radius)
         counts, shifts = counts_and_shifts(tally)
@@ -197,16 +207,10 @@ class _Course:
 
         One for all centres if the type is pooled, else one a centre.
         """
-        mu, d = self._mus[name], self._grid.d
         group = np.arange(counts.size) * (covariance_type not in POOLED_TYPES)
         sizes = np.bincount(group, weights=counts.ravel())
-        # Noise of an eigenvalue (of an entry, of the trace) at radius 1, over the average variance
-        # at root-mean-square 1; it grows with the squared radius.
-        dimension = {"diag": float(d), "spherical": 1.0}.get(covariance_type, np.sqrt(2) * d**1.5)
-        noise = dimension / (mu * float(sizes.mean()))
-        radius = self._radius(
-            np.sqrt(within), SMALLEST_MOMENT_RADIUS, np.sqrt(_ratio(FREE_MOMENT_NOISE, noise))
-        )
+        mu, d = self._mus[name], self._grid.d
+        radius = self._moment_radius(mu * float(sizes.mean()), within, covariance_type)
         kind = {"diag": "diagonal", "spherical": "trace"}.get(covariance_type, "full")
         released = self._release.moments(
             name, self._on_grid(centres), group, mu, radius=radius, moment=kind
@@ -215,7 +219,7 @@ class _Course:
             (-1,) + (1,) * (released.noisy_values.ndim - 1)
         )
         parts = [
-            _covariance(value, released.noise / size, within)
+            scaled_covariance(value, released.noise / size, within)
             for value, size in zip(values, sizes, strict=True)
         ]
         if kind == "trace":
@@ -227,7 +231,7 @@ def _ratio(allowed: float, noise: float) -> float:
     return allowed / noise if noise > 0 else np.inf
 
 
-def _covariance(
+def scaled_covariance(
     value: NDArray[np.float64], noise: float, within: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Directions, variances and rest of one noisy second moment, scaled to trace `within`.
@@ -265,7 +269,7 @@ def _between(
     return np.asarray((offsets * weights[:, None]).T @ offsets)
 
 
-def _without(covariances: Covariances, between: NDArray[np.float64]) -> Covariances:
+def without(covariances: Covariances, between: NDArray[np.float64]) -> Covariances:
     """Take the scatter of components out of a pooled covariance, staying positive definite."""
     pooled = covariances.matrices()[0]
     variances, vectors = np.linalg.eigh(pooled - between)

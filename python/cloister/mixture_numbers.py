@@ -80,7 +80,12 @@ class MixtureNumbers:
 
 
 def mixture_numbers(
-    path: str | PathLike[str], arrays: Mapping[str, NDArray[Any]], n: int, d: int
+    path: str | PathLike[str],
+    arrays: Mapping[str, NDArray[Any]],
+    n: int,
+    d: int,
+    *,
+    prefix: str = "",
 ) -> MixtureNumbers:
     """Return the numbers of a mixture of n components in d features, every array checked.
 
@@ -92,6 +97,8 @@ def mixture_numbers(
         As `read_model` returned them.
     n, d : int
         What the file's header says.
+    prefix : str
+        Before the names of its arrays.
 
     Raises
     ------
@@ -100,7 +107,7 @@ def mixture_numbers(
     """
 
     def array(name: str, *shape: int | None, dtype: type = np.float64) -> NDArray[Any]:
-        return model_array(path, arrays, name, dtype, shape)
+        return model_array(path, arrays, prefix + name, dtype, shape)
 
     rest = array("rest", None, d)
     variances = array("variances", len(rest), None)
@@ -118,7 +125,7 @@ def mixture_numbers(
     for name, is_sound in sound.items():
         if not is_sound:
             raise ModelFileError(
-                f"path: {fspath(path)!r} has an array {name!r} that no mixture has; write the "
-                "model again"
+                f"path: {fspath(path)!r} has an array {prefix + name!r} that no mixture has; write "
+                "the model again"
             )
     return MixtureNumbers(weights, means, covariances, covariance_of)

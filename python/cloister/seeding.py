@@ -93,7 +93,7 @@ def release_overview(
     *,
     n_classes: int = 1,
     spectrum: bool = False,
-    n_hint: int | None = None,
+    n_hint: float | None = None,
 ) -> Overview:
     """Release the overall mean and count, then the scatter (or second moment) about that mean.
 
@@ -107,8 +107,8 @@ def release_overview(
         Classes of the engine; they are added up.
     spectrum : bool
         Release the whole second moment where d allows it, not just its trace.
-    n_hint : int, optional
-        Public number of rows, used instead of the noisy count.
+    n_hint : float, optional
+        Public number of rows, or one released before, used instead of the noisy count.
     """
     d, radius = grid.d, grid.clip_norm
     origin = np.zeros((n_classes, 1, d), dtype=np.int16)

@@ -54,7 +54,7 @@ def encoded_chunks(
             break
         here = codes[: len(rows)] if into is None else into[first:read]
         valid = np.empty(len(rows), np.bool_)
-        _backend.encode(rows, grid.row_clip, here, valid)
+        _backend.encode(rows, grid.encode_clip, here, valid)
         yield EncodedChunk(first, here, valid)
     if expected is not None and read != expected:
         more = "or more " if read > expected else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cloister.errors import InvalidInput
 from cloister.mixture import DPGaussianMixture
 
 
@@ -29,19 +30,11 @@ class Units:
 def linear_rule(
     mixture: DPGaussianMixture,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return (coef, intercept), shapes (classes, d) and (classes,), of the Bayes rule, or None.
-
-    The posterior is softmax(x coef^T + intercept) where every class is one Gaussian and all share
-    a covariance (linear discriminant analysis): coef_c = S^-1 m_c and intercept_c =
-    log w_c - m_c^T S^-1 m_c / 2. None where it is not linear.
-    """
-    means, covariances = mixture.means_, mixture.covariances_
-    if len(means) != len(mixture.classes_) or len(covariances.rest) != 1:
+    """Return `mixture.linear_rule()`, or None where the Bayes rule is not linear."""
+    try:
+        return mixture.linear_rule()
+    except InvalidInput:
         return None
-    whitened = covariances.whiten(means, 0)  # A m, where A^T A = S^-1
-    coef = whitened @ covariances.whiten(np.eye(means.shape[1]), 0).T
-    intercept = np.log(mixture.weights_) - 0.5 * np.square(whitened).sum(axis=1)
-    return coef, intercept
 
 
 def rule_units(

@@ -153,7 +153,8 @@ class Probe(ClassifierMixin, BaseEstimator):
             rows, labels = validate_data(self, as_numpy(X), as_numpy(y), dtype=FLOATS)
             check_classification_targets(labels)
         self.classes_, targets = np.unique(labels, return_inverse=True)
-        self.transform_, self.privacy_, self.encoder_id_ = None, None, self.encoder_id
+        self.transform_: str | None = None
+        self.privacy_, self.encoder_id_ = None, self.encoder_id
         self.center_, self.scale_ = center_and_scale(rows)
         parts = split(targets, float(self.validation_fraction), generator)
         examples = LabelledRows(rows, self._standardise, targets.astype(np.int64), parts)
@@ -176,7 +177,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         mixture : DPGaussianMixture
-            Fitted, or loaded. Its `transform`, `encoder_id` and `privacy_` become the probe's.
+            Fitted, or loaded. Its `row_transform`, `encoder_id` and `privacy_` become the probe's.
         n_samples : int, optional
             Rows to draw for an epoch. By default 50,000, or 500 a class where that is more.
 
@@ -197,7 +198,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         n = check_integer("n_samples", n, 1, 2**40, way_out="how many rows to draw for an epoch")
         set_features(self, known_features(mixture))
         self.classes_ = mixture.classes_
-        self.transform_ = getattr(mixture, "transform", None)
+        self.transform_ = mixture.row_transform
         self.privacy_ = mixture.privacy_
         self.encoder_id_ = mixture.encoder_id if self.encoder_id is None else self.encoder_id
         plan = self._plan(generator)

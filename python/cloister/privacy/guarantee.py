@@ -40,6 +40,8 @@ class PrivacyGuarantee:
         True if the noise came from a seed, for tests and research: it can be subtracted.
     encoder_id : str or None
         The public encoder that made the rows, if the owner named it.
+    transform : str or None
+        The public map of each row before it was encoded.
     """
 
     epsilon: float
@@ -51,6 +53,7 @@ class PrivacyGuarantee:
     classes_from_data: bool = False
     unsafe_noise_seed: bool = False
     encoder_id: str | None = None
+    transform: str | None = None
 
     @classmethod
     def of(
@@ -101,11 +104,15 @@ class PrivacyGuarantee:
             if self.unsafe_noise_seed
             else "keys drawn from the operating system by ChaCha20"
         )
+        before = (
+            f"shortened to the public norm {self.clip_norm:g}"
+            if self.transform is None
+            else f"mapped one by one by the public transform {self.transform!r}, scaled to norm 1"
+        )
         return (
-            f"Rows were shortened to the public norm {self.clip_norm:g} and rounded to an integer "
-            "grid; each release added exactly sampled rounded Gaussian noise to integer counts, "
-            f"sums or second moments, in grid steps: {releases}. The noise was generated from "
-            f"{generator}."
+            f"Rows were {before} and rounded to an integer grid; each release added exactly "
+            "sampled rounded Gaussian noise to integer counts, sums, second moments or gradients, "
+            f"in grid steps: {releases}. The noise was generated from {generator}."
         )
 
     def _conditions(self) -> list[str]:

@@ -132,6 +132,7 @@ def private_session(
     source: Source,
     read_labels: Callable[[], ClassLabels],
     public_parameters: dict[str, Any],
+    grid: CodeGrid | None = None,
 ) -> Iterator[Release]:
     """Pay for a fit, encode its rows, and yield the release that answers about them.
 
@@ -145,6 +146,8 @@ def private_session(
         Reads their classes, once the fit is paid for.
     public_parameters : dict
         All that shapes the fit, for the ledger; JSON values, nothing read off the rows.
+    grid : CodeGrid, optional
+        The public grid; by default that of the ball of radius `clip_norm`.
 
     Raises
     ------
@@ -164,7 +167,7 @@ def private_session(
             # Another version may plan other releases: stored ones would then be paid for twice.
             {**public_parameters, "cloister_version": __version__},
         )
-    grid = CodeGrid(source.d, parameters.clip_norm)
+    grid = grid or CodeGrid(source.d, parameters.clip_norm)
     try:
         make = LocalEngine if parameters.cache else StreamedEngine
         engine = make(source, grid, read_labels(), on_invalid=parameters.on_invalid)
@@ -188,7 +191,11 @@ def _give_back(reservation: Reservation | None) -> None:
 
 
 def state_guarantee(
-    release: Release, parameters: PrivacyParameters, *, classes_from_data: bool = False
+    release: Release,
+    parameters: PrivacyParameters,
+    *,
+    classes_from_data: bool = False,
+    transform: str | None = None,
 ) -> PrivacyGuarantee:
     """Return the guarantee of everything that was released."""
     return PrivacyGuarantee.of(
@@ -197,6 +204,7 @@ def state_guarantee(
         unsafe_noise_seed=parameters.unsafe_noise_seed is not None,
         clip_norm=parameters.clip_norm,
         classes_from_data=classes_from_data,
+        transform=transform,
         encoder_id=parameters.encoder_id,
     )
 

@@ -1,0 +1,202 @@
+"""A fitted mixture: what it draws, scores, predicts and stores."""
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+from sklearn.utils.validation import check_is_fitted
+
+from cloister.covariance import Covariances
+from cloister.errors import InvalidInput
+from cloister.mixture_fit import POOLED_TYPES
+from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
+from cloister.model_file import model_value
+from cloister.parameters import check_flag, check_integer
+from cloister.privacy.session import public_seed
+from cloister.private_model import PrivateModel
+from cloister.sources import finite_float64, rows_a_chunk
+from cloister.transforms import apply_transform, invert_transform
+
+UNTILTED = "untilted_"  # before the names of arrays in a file
+
+
+class FittedMixture(PrivateModel):
+    """The methods of a mixture that need no private row; rows given to them stay with the owner.
+
+    Rows go in and samples come out in the space of the rows that were fitted; means, covariances
+    and `linear_rule` are those of transformed rows.
+    """
+
+    _kind = "mixture"
+    n_components: int
+    covariance_type: str
+    row_transform: str | None
+    random_state: Any
+    classes_: NDArray[Any]
+    weights_: NDArray[np.float64]
+    means_: NDArray[np.float64]
+    covariances_: Covariances
+    covariance_of_: NDArray[np.int64]
+    untilted_: MixtureNumbers | None
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: Any = None,
+        return_proba: bool = False,
+        *,
+        tilted: bool = True,
+    ) -> tuple[NDArray[Any], ...]:
+        """Draw synthetic rows; free of privacy cost, as many as one likes.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        random_state : int, Generator, RandomState or None
+            Seeds the draw; None takes the estimator's own. The same seed gives the same bits on
+            every processor.
+        return_proba : bool, default=False
+            Return the posterior of each row too: soft labels, from which a classifier learns more.
+        tilted : bool
+            Draw from the mixture whose posterior `predict_proba` is: the one to train on. False
+            draws from the one whose density `score_samples` is. They differ after a fit with
+            `tilt`.
+
+        Returns
+        -------
+        X : array of shape (n_samples, d), float32
+            In the space of the rows that were fitted: of unit norm if there was a `row_transform`.
+        y : array of shape (n_samples,)
+            Their classes.
+        proba : array of shape (n_samples, classes), float64
+            `predict_proba(X)`; only with `return_proba`.
+        """
+        check_is_fitted(self)
+        check_flag("return_proba", return_proba)
+        n = check_integer("n_samples", n_samples, 1, 2**40, way_out="how many rows to draw")
+        seed = public_seed(self.random_state if random_state is None else random_state)
+        numbers = self._numbers() if check_flag("tilted", tilted) else self._density()
+        rows, components = numbers.sample(n, seed)
+        rows = invert_transform(self.row_transform, rows)
+        labels = self.classes_[components // self._components_a_class()]
+        return (rows, labels, self.predict_proba(rows)) if return_proba else (rows, labels)
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return the log-density of each row, or of its transform where there is one.
+
+        After a fit with `tilt` this is the density of `untilted_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        array of shape (n,), float64
+            In nats. Of private rows this is owner-side: it may not be released.
+        """
+        check_is_fitted(self)
+        joints = self._log_densities(X, self._density())
+        return np.concatenate([logsumexp(joint, axis=1) for joint in joints])
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean log-density of the rows, in nats; see `score_samples`."""
+        return float(self.score_samples(X).mean())
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the posterior probability of each class, shape (n, classes).
+
+        Of private rows this is owner-side.
+        """
+        check_is_fitted(self)
+        parts = []
+        for joint in self._log_densities(X, self._numbers()):
+            by_class = logsumexp(joint.reshape(len(joint), len(self.classes_), -1), axis=2)
+            parts.append(np.exp(by_class - logsumexp(by_class, axis=1, keepdims=True)))
+        return np.concatenate(parts)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most probable class of each row, shape (n,): the mixture's Bayes rule.
+
+        Of private rows this is owner-side.
+        """
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[most_probable])
+
+    def linear_rule(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the Bayes rule of the mixture: it is linear where classes share a covariance.
+
+        Returns
+        -------
+        coef : array of shape (classes, d), float64
+        intercept : array of shape (classes,), float64
+            `predict_proba` is the softmax of `rows @ coef.T + intercept`, rows transformed by
+            `cloister.transforms.apply_transform` if there is a `row_transform`.
+
+        Raises
+        ------
+        InvalidInput
+            If `n_components` is not 1 or the covariance is not shared.
+        """
+        check_is_fitted(self)
+        if self._components_a_class() != 1 or self.covariance_type not in POOLED_TYPES:
+            raise InvalidInput(
+                f"n_components={self._components_a_class()} and covariance_type="
+                f"{self.covariance_type!r} have no linear rule; fit with 1 and one of "
+                f"{list(POOLED_TYPES)}"
+            )
+        coef = np.linalg.solve(self.covariances_.matrices()[0], self.means_.T).T
+        offsets = np.einsum("cd,cd->c", coef, self.means_)
+        return coef, np.log(self.weights_) - 0.5 * offsets
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays = self._numbers().arrays()
+        if self.untilted_ is not None:
+            more = self.untilted_.arrays()
+            arrays |= {UNTILTED + name: array for name, array in more.items()}
+        return arrays
+
+    def _header(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist(), "tilted": self.untilted_ is not None}
+
+    def _restore(
+        self,
+        path: str | PathLike[str],
+        arrays: Mapping[str, NDArray[Any]],
+        header: Mapping[str, Any],
+    ) -> None:
+        self.classes_ = np.asarray(model_value(path, header, "classes", list))
+        components, d = len(self.classes_) * self.n_components, self.n_features_in_
+        numbers, untilted = mixture_numbers(path, arrays, components, d), None
+        # Version 0.1.0 tilted nothing, and did not say so.
+        if "tilted" in header and model_value(path, header, "tilted", bool):
+            untilted = mixture_numbers(path, arrays, components, d, prefix=UNTILTED)
+        self._take(numbers, untilted)
+
+    def _take(self, numbers: MixtureNumbers, untilted: MixtureNumbers | None) -> None:
+        self.weights_, self.means_ = numbers.weights, numbers.means
+        self.covariances_, self.covariance_of_ = numbers.covariances, numbers.covariance_of
+        self.untilted_ = untilted
+
+    def _numbers(self) -> MixtureNumbers:
+        return MixtureNumbers(self.weights_, self.means_, self.covariances_, self.covariance_of_)
+
+    def _density(self) -> MixtureNumbers:
+        return self._numbers() if self.untilted_ is None else self.untilted_
+
+    def _components_a_class(self) -> int:
+        return len(self.weights_) // len(self.classes_)
+
+    def _log_densities(self, X: Any, numbers: MixtureNumbers) -> Iterator[NDArray[np.float64]]:
+        """Yield, chunk by chunk, the log of weight times density of rows by components."""
+        source = self._checked(X)
+        # So many rows for every dtype and source: a matrix product's bits depend on them.
+        for first, chunk in source.chunks(rows_a_chunk(source.d)):
+            rows = finite_float64(chunk, first)
+            if self.row_transform is not None:
+                rows = apply_transform(self.row_transform, rows).astype(np.float64)
+            yield numbers.log_densities(rows)
