@@ -29,7 +29,7 @@ MODELS = {
     "mixture": DPGaussianMixture(covariance_type="full", classes=[0, 1]).fit(
         ROWS, np.arange(len(ROWS)) % 2
     ),
-    "tilted": DPGaussianMixture(classes=[0, 1], row_transform="root").fit(
+    "tilted": DPGaussianMixture(classes=[0, 1], row_transform="root", tilt=True).fit(
         ROWS, np.arange(len(ROWS)) % 2
     ),
 }

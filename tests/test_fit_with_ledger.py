@@ -27,7 +27,7 @@ SECRETS = (*MANY, sum(MANY))
 QUESTIONS = ("exact_tally", "exact_moments", "exact_bins", "exact_gradient")
 
 ESTIMATORS = {
-    "kmeans": DPKMeans(3, epsilon=0.8, n_rounds=3),
+    "kmeans": DPKMeans(3, epsilon=0.8, n_rounds=3, plan_overrides={"least_rows": 0.0}),
     "histogram": DPKMeans(3, epsilon=0.8, n_rounds=3, init="histogram"),
     "mixture": DPGaussianMixture(1, "tied", epsilon=0.8, classes=[2, 4]),
     "components": DPGaussianMixture(2, "full", epsilon=0.8, classes=[2, 4]),
@@ -219,8 +219,9 @@ def test_a_fit_is_not_taken_up_with_other_parameters(name, change, rows, budget)
 
 def test_a_fit_is_not_taken_up_by_another_version_or_plan(rows, budget, monkeypatch):
     X, y = rows
-    interrupt_fit(paying(ESTIMATORS["mixture"], budget, fit_name="one"), X, y, at=3)
-    resumed = paying(ESTIMATORS["mixture"], budget, fit_name="one")
+    tilted = paying(ESTIMATORS["mixture"], budget, fit_name="one", tilt=True)
+    interrupt_fit(tilted, X, y, at=3)
+    resumed = paying(ESTIMATORS["mixture"], budget, fit_name="one", tilt=True)
     with monkeypatch.context() as other:
         other.setattr(session, "__version__", "0.0.1")
         with pytest.raises(LedgerError, match=r"cloister_version='0\.0\.1'"):

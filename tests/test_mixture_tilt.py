@@ -31,7 +31,7 @@ def accuracy(model, X, y):
 
 def test_the_noiseless_course_is_that_of_numpy():
     X, y = rows_of(900, 6, 3)
-    model = DPGaussianMixture(epsilon=np.inf, classes=range(3)).fit(X, y)
+    model = DPGaussianMixture(epsilon=np.inf, classes=range(3), tilt=True).fit(X, y)
     # Without noise the clip opens up as far as two rows can lie apart.
     weights, means, covariance = reference_tilt.tilted(X, y, 3, radius=2.0)
     np.testing.assert_allclose(model.weights_, weights, rtol=1e-12)
@@ -114,7 +114,7 @@ def test_more_accurate_than_means_and_covariance_where_noise_matters():
 )
 def test_every_shape_gives_a_mixture(n, d, classes, epsilon):
     X, y = rows_of(n, d, classes)
-    model = DPGaussianMixture(epsilon=epsilon, classes=range(classes)).fit(X, y)
+    model = DPGaussianMixture(epsilon=epsilon, classes=range(classes), tilt=True).fit(X, y)
     assert model.untilted_ is not None
     assert np.isfinite(model.predict_proba(X)).all()
     assert np.isfinite(model.score_samples(X)).all()
@@ -126,14 +126,14 @@ def test_every_shape_gives_a_mixture(n, d, classes, epsilon):
 
 def test_many_features_are_preconditioned_by_their_variances():
     X, y = rows_of(60, 2100, 2, distance=3.0)
-    model = DPGaussianMixture(epsilon=np.inf, classes=[0, 1]).fit(X, y)
+    model = DPGaussianMixture(epsilon=np.inf, classes=[0, 1], tilt=True).fit(X, y)
     assert accuracy(model, X, y) == 1.0
     assert [e.name for e in model.privacy_.events][4] == "second moments"
 
 
 def test_rare_classes_keep_their_rows():
     X, y = rows_of(8000, 10, 3, priors=[0.79, 0.2, 0.01], distance=3.0)
-    model = DPGaussianMixture(epsilon=8.0, classes=range(3)).fit(X, y)
+    model = DPGaussianMixture(epsilon=8.0, classes=range(3), tilt=True).fit(X, y)
     best = LinearDiscriminantAnalysis().fit(X, y)
     rare = y == 2
     assert accuracy(model, X[rare], y[rare]) > accuracy(best, X[rare], y[rare]) - 0.15
@@ -142,7 +142,7 @@ def test_rare_classes_keep_their_rows():
 
 def test_the_untilted_mixture_is_that_of_the_rows():
     X, y = rows_of(20_000, 5, 2)
-    model = DPGaussianMixture(epsilon=np.inf, classes=[0, 1]).fit(X, y)
+    model = DPGaussianMixture(epsilon=np.inf, classes=[0, 1], tilt=True).fit(X, y)
     plain = DPGaussianMixture(epsilon=np.inf, classes=[0, 1], tilt=False).fit(X, y)
     assert plain.untilted_ is None
     np.testing.assert_allclose(model.untilted_.means, plain.means_, atol=1e-3)
@@ -156,12 +156,18 @@ def test_the_untilted_mixture_is_that_of_the_rows():
 
 def test_plan_names_every_release():
     X, y = rows_of(300, 4, 2)
-    estimator = DPGaussianMixture(classes=[0, 1])
-    assert estimator.shares() == DPGaussianMixture().shares() == TILTED_PLAN
+    estimator = DPGaussianMixture(classes=[0, 1], tilt=True)
+    assert (
+        estimator.shares()
+        == DPGaussianMixture().shares(2, 8)
+        == DPGaussianMixture().shares()
+        == TILTED_PLAN
+    )
     steps = [f"gradient {step}" for step in range(1, N_STEPS + 1)]
     expected = [name for name in TILTED_PLAN if name != "gradients"] + steps
     assert [event.name for event in estimator.fit(X, y).privacy_.events] == expected
     untilted = DPGaussianMixture(tilt=False).shares()
+    assert DPGaussianMixture().shares(2, 7) == untilted
     assert DPGaussianMixture().shares(1) == DPGaussianMixture(classes=["a"]).shares() == untilted
     whole = DPGaussianMixture().fit(X)
     assert [event.name for event in whole.privacy_.events] == list(untilted)
@@ -185,11 +191,11 @@ def test_what_tilt_may_be(tilt):
 
 def test_saved_model_has_both_faces(tmp_path):
     X, y = rows_of(500, 6, 3)
-    model = DPGaussianMixture(classes=range(3), row_transform="root").fit(X, y)
+    model = DPGaussianMixture(classes=range(3), row_transform="root", tilt=True).fit(X, y)
     model.save(tmp_path / "model")
     loaded = DPGaussianMixture.load(tmp_path / "model")
     assert loaded.row_transform == "root"
-    assert loaded.tilt == "auto"
+    assert loaded.tilt is True
     assert "transform 'root'" in loaded.privacy_.statement()
     assert (loaded.predict_proba(X) == model.predict_proba(X)).all()
     assert (loaded.score_samples(X) == model.score_samples(X)).all()

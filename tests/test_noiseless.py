@@ -37,6 +37,7 @@ ESTIMATORS = [DPKMeans(3, inf, init=i, random_state=1) for i in ("gaussian", "hi
     for components in (1, 2)
     for covariance_type in ("tied", "full", "diag", "spherical", "low_rank")
 ]
+ESTIMATORS.append(mixture(tilt=True))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)

@@ -79,11 +79,11 @@ ESTIMATORS = {
     for covariance_type in ("tied", "full", "diag", "spherical", "low_rank")
     for components in (1, 2)
 }
-ESTIMATORS["DPGaussianMixture untilted"] = DPGaussianMixture(
-    epsilon=4.0, classes=CLASSES, random_state=0, tilt=False
+ESTIMATORS["DPGaussianMixture tilted"] = DPGaussianMixture(
+    epsilon=4.0, classes=CLASSES, random_state=0, tilt=True
 )
 ESTIMATORS["DPGaussianMixture of roots"] = DPGaussianMixture(
-    epsilon=4.0, classes=CLASSES, random_state=0, row_transform="root"
+    epsilon=4.0, classes=CLASSES, random_state=0, row_transform="root", tilt=True
 )
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
 
@@ -184,7 +184,7 @@ def test_a_failed_fit_leaves_no_centres_without_their_guarantee(data, monkeypatc
         raise FullDisk
 
     monkeypatch.setattr("cloister.privacy.ledger.Reservation.finish", fail)
-    for estimator in (DPKMeans(4, n_rounds=2), DPGaussianMixture(classes=CLASSES)):
+    for estimator in (DPKMeans(4, n_rounds=2), DPGaussianMixture(classes=CLASSES, tilt=True)):
         model = clone(estimator).fit(data.X, data.y)
         before = values_of(vars(model))
         model.set_params(budget=Budget(tmp_path / "ledger", "rows", 9.0, 1e-5))

@@ -51,7 +51,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         Spend most of the budget on gradient steps of a softmax regression and choose the means
         and the covariance such that it is the mixture's Bayes rule: for classification, and for
         training on samples, much better than means of the classes at the same epsilon. "auto" does
-        so wherever it can: with at least 2 classes, `n_components=1` and "tied".
+        so with at least 2 classes and 8 features, `n_components=1` and "tied".
     epsilon, delta : float, default=1.0 and 1e-5
         The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
     classes : array-like of shape (classes,), optional
@@ -143,13 +143,17 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         self.unsafe_noise_seed = unsafe_noise_seed
         self.encoder_id = encoder_id
 
-    def shares(self, n_classes: int | None = None) -> dict[str, float]:
+    def shares(
+        self, n_classes: int | None = None, n_features: int | None = None
+    ) -> dict[str, float]:
         """Return the releases of `fit`, in order, and the share of mu^2 that each one takes.
 
         Parameters
         ----------
         n_classes : int, optional
             Number of classes; one class is not tilted. None is that of `classes`, or any above 1.
+        n_features : int, optional
+            Number of features; with fewer than 8, tilt="auto" does not tilt. None is that many.
 
         Returns
         -------
@@ -160,10 +164,11 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         plan = mixture_plan(self.n_components, self.covariance_type)
         if n_classes is None and self.classes is not None:
             n_classes = len(class_list(self.classes))
-        return dict(TILTED_PLAN) if self._is_tilted(n_classes) else plan
+        return dict(TILTED_PLAN) if self._is_tilted(n_classes, n_features) else plan
 
-    def _is_tilted(self, n_classes: int | None) -> bool:
-        return is_tilted(self.tilt, n_classes, self.n_components, self.covariance_type)
+    def _is_tilted(self, n_classes: int | None, n_features: int | None) -> bool:
+        components, covariance_type = self.n_components, self.covariance_type
+        return is_tilted(self.tilt, n_classes, components, covariance_type, n_features)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Release a private mixture of the rows.
@@ -202,7 +207,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
         check_size(source.d, len(classes), self.n_components, self.covariance_type)
-        plan = self.shares(len(classes))
+        plan = self.shares(len(classes), source.d)
         public = public_parameters(
             self, source.d, {"classes": classes.tolist(), "public_seed": seed, "plan": plan}
         )
@@ -215,7 +220,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             grid,
         ) as release:
             mus = {name: parameters.mu_of_share(share) for name, share in plan.items()}
-            if self._is_tilted(len(classes)):
+            if self._is_tilted(len(classes), source.d):
                 numbers, untilted = fit_tilted_mixture(release, grid, mus, len(classes))
             else:
                 shape = len(classes), self.n_components, self.covariance_type
