@@ -1,4 +1,4 @@
-"""Adapters of private clustering, beside those of `peers.py`: ε = 1, δ = 1e-5, rows in a ball.
+"""Adapters of private clustering, beside those of `peers.py`; by default ε = 1 and δ = 1e-5.
 
 `iterations` counts rounds from public centres where a peer has them. With 0 it is the peer's whole
 private fit with its own settings and its own start, which is how users call it.
@@ -21,6 +21,11 @@ EPSILON, DELTA = 1.0, 1e-5
 
 class PrivatePeer(Peer):
     labelled = False
+    epsilon, delta, radius = EPSILON, DELTA, ROW_NORM
+
+    def set_privacy(self, epsilon, delta, radius):
+        """Take another budget, and another public bound on the norms of rows."""
+        self.epsilon, self.delta, self.radius = epsilon, delta, radius
 
 
 class DPKMeans(PrivatePeer):
@@ -33,10 +38,10 @@ class DPKMeans(PrivatePeer):
         self.estimator = cloister.DPKMeans
 
     def fit(self, rows, start, iterations):
-        settings = {"clip_norm": ROW_NORM, "n_hint": len(rows)}
+        settings = {"clip_norm": self.radius, "n_hint": len(rows)}
         if iterations:
             settings |= {"init": rows[start].astype(np.float64), "n_rounds": iterations}
-        model = self.estimator(len(start), EPSILON, DELTA, **settings).fit(rows)
+        model = self.estimator(len(start), self.epsilon, self.delta, **settings).fit(rows)
         return Fit(model.cluster_centers_, model.n_iter_)
 
     def noise_seconds(self, cells):
@@ -64,14 +69,14 @@ class Google(PrivatePeer):
     def fit(self, rows, start, iterations):
         centres = self.algorithm.private_lsh_clustering(
             len(start),
-            self.params.Data(rows, ROW_NORM),
-            self.params.DifferentialPrivacyParam(EPSILON, DELTA),
+            self.params.Data(rows, self.radius),
+            self.params.DifferentialPrivacyParam(self.epsilon, self.delta),
         )
         return Fit(centres, 1)
 
 
 class Diffprivlib(PrivatePeer):
-    """Pure ε; each feature lies between -ROW_NORM and ROW_NORM."""
+    """Pure ε; each feature lies between minus and plus the bound on the norm."""
 
     package = "diffprivlib"
 
@@ -80,7 +85,8 @@ class Diffprivlib(PrivatePeer):
         self.estimator = import_module("diffprivlib.models").KMeans
 
     def fit(self, rows, start, iterations):
-        model = self.estimator(len(start), epsilon=EPSILON, bounds=(-ROW_NORM, ROW_NORM))
+        bounds = (-self.radius, self.radius)
+        model = self.estimator(len(start), epsilon=self.epsilon, bounds=bounds)
         model.fit(rows)
         return Fit(model.cluster_centers_, model.n_iter_)
 

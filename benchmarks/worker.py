@@ -4,7 +4,7 @@
 
 `{"rows": path, "start": path}` loads arrays; `{"iterations": i, "save": path}` fits and answers
 seconds, iterations really made and peak memory; centres and labels go into the file `save`;
-`{"noise": cells}` times the noise of a private peer.
+`{"noise": cells}` times the noise of a private peer; `{"privacy": {...}}` sets its budget.
 """
 
 import gc
@@ -98,6 +98,9 @@ def serve(name, requests, answers):
                 answer({"loaded": list(rows.shape)})
             elif "noise" in request:
                 answer({"seconds": peer.noise_seconds(request["noise"])})
+            elif "privacy" in request:
+                peer.set_privacy(**request["privacy"])
+                answer({})
             else:
                 answer(timed_fit(peer, rows, start, request["iterations"], request.get("save")))
         except (RuntimeError, ValueError, MemoryError) as error:

@@ -66,6 +66,9 @@ class Worker:
         """Return the seconds that noise for so many cells takes a private peer."""
         return self._ask({"noise": cells})["seconds"]
 
+    def set_privacy(self, epsilon, delta, radius):
+        self._ask({"privacy": {"epsilon": epsilon, "delta": delta, "radius": radius}})
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()

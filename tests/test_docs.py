@@ -21,6 +21,7 @@ DOCUMENTS = [
     "docs/privacy.md",
     "docs/design.md",
     "docs/benchmarks.md",
+    "docs/quality.md",
 ]
 
 
