@@ -1,6 +1,5 @@
 """Part 2: test accuracy of classifiers at equal (ε, δ), beside the non-private ones."""
 
-import inspect
 import math
 import time
 
@@ -89,9 +88,12 @@ def fit(data, method, epsilon, seed):
 
 def ours(data, epsilon, seed):
     """Return the private mixture and the probe that saw nothing but it."""
-    settings = {"classes": np.arange(data.n_classes), "random_state": seed}
-    if "transform" in inspect.signature(DPGaussianMixture).parameters:
-        settings["transform"] = TRANSFORM
-    mixture = DPGaussianMixture(epsilon=epsilon, delta=DELTA, **settings)
+    mixture = DPGaussianMixture(
+        epsilon=epsilon,
+        delta=DELTA,
+        classes=np.arange(data.n_classes),
+        row_transform=TRANSFORM,
+        random_state=seed,
+    )
     mixture.fit(data.rows, data.labels)
     return mixture, Probe(random_state=seed).fit_mixture(mixture)
