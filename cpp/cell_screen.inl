@@ -240,7 +240,8 @@ inline void screen_cells(const CellTask& task, int64_t begin, int64_t end, CellS
   tile.encode(panels);
   scratch.found.count = 0;
   screen_tile<Int8Products>(*task.screened, scratch.packed, panels, scratch.bounds, scratch.found,
-                            next_rows(task, end, count), [&] { tile.make_room(); });
+                            next_rows(task, end, count), *scratch.checkpoint,
+                            [&] { tile.make_room(); });
   tile.settle(true);
   std::memcpy(labels, scratch.cells, size_t(count) * sizeof *labels);
 }

@@ -236,7 +236,8 @@ inline void add_potentials(const ClosestTask& task, int64_t begin, int64_t end) 
               size_t(task.near.k) * sizeof(double));
 }
 
-inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopeful& found) {
+inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopeful& found,
+                            Checkpoint& checkpoint) {
   const NearestTask& near = task.near;
   const int64_t padded_d = padded_codes(near.d);
   const Scratch<float> x(padded_d);
@@ -246,6 +247,7 @@ inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopefu
       for (int64_t t = 0; t < near.d; t += 16) __builtin_prefetch(next + t, 0, 2);
     }
     const int64_t i = begin + found.rows[p];
+    checkpoint.pass(__builtin_popcount(found.bits[p]) * padded_d);
     load_shifted(near, i, x.data, padded_d);
     uint32_t improved = 0;
     for (uint32_t rest = found.bits[p]; rest; rest &= rest - 1) {
@@ -260,7 +262,8 @@ inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopefu
   }
 }
 
-inline void find_hopeful(const ClosestTask& task, int64_t begin, int64_t end, Hopeful& found) {
+inline void find_hopeful(const ClosestTask& task, int64_t begin, int64_t end,
+                         Checkpoint& checkpoint, Hopeful& found) {
   found.count = found.pairs = 0;
   if (!task.near.screened.codes) {
     const uint32_t all = uint32_t((uint64_t{1} << task.near.k) - 1);
@@ -271,12 +274,13 @@ inline void find_hopeful(const ClosestTask& task, int64_t begin, int64_t end, Ho
     return;
   }
   for (int64_t i = begin; i < end; i += lanes) {
+    checkpoint.pass(lanes * task.near.k * task.near.d);
     screen_rows_together(task, begin, i, end - i < lanes ? end - i : lanes, found);
   }
   if (found.pairs < end - begin) refine_hopeful(task, begin, found);  // else most come closer
 }
 
-void closest_rows(const ClosestTask& task, int64_t begin, int64_t end) {
+void closest_rows(const ClosestTask& task, int64_t begin, int64_t end, Checkpoint& checkpoint) {
   const Closest& out = task.out;
   for (int64_t i = begin; i < end; ++i) {
     if (out.accepted >= 0 && out.improved[i] >> out.accepted & 1) {
@@ -290,8 +294,8 @@ void closest_rows(const ClosestTask& task, int64_t begin, int64_t end) {
     }
   } else {
     Hopeful found;
-    find_hopeful(task, begin, end, found);
-    measure_hopeful(task, begin, found);
+    find_hopeful(task, begin, end, checkpoint, found);
+    measure_hopeful(task, begin, found, checkpoint);
   }
   if (task.near.k <= 8) return add_potentials<1>(task, begin, end);
   if (task.near.k <= 16) return add_potentials<2>(task, begin, end);
