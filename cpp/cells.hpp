@@ -97,22 +97,20 @@ class ClassCentres {
 
   void screen(const Execution& execution) {
     const int64_t d = task_.d, k = task_.k;
-    const int64_t some = (int64_t{1} << 20) / d + 1;
-    find_shift(some, execution);
-    const auto points = AlignedBuffer<float>::uninitialised(k * d);
-    parallel_for(k, some, execution, [&](int64_t from, int64_t to, int64_t) {
-      for (int64_t j = from; j < to; ++j) {
+    find_shift((int64_t{1} << 20) / d + 1, execution);
+    std::vector<std::vector<float>> points(static_cast<size_t>(execution.threads));
+    auto shifted_centres = [&](int64_t from, int64_t to, int64_t slot) {
+      std::vector<float>& own = points[static_cast<size_t>(slot)];
+      own.resize(static_cast<size_t>((to - from) * d));
+      float* point = own.data();
+      for (const int16_t* centre = task_.centres + from * d; centre < task_.centres + to * d;) {
         for (int64_t t = 0; t < d; ++t) {
-          points.data()[j * d + t] =
-              static_cast<float>(task_.centres[j * d + t] - shift_[static_cast<size_t>(t)]);
+          *point++ = static_cast<float>(*centre++ - shift_[static_cast<size_t>(t)]);
         }
       }
-    });
-    NearestTask task{};
-    task.d = d;
-    task.k = k;
-    task.centres = points.data();
-    blocks_ = std::make_unique<CentreBlocks>(task, Products::int8, execution);
+      return static_cast<const float*>(own.data());
+    };
+    blocks_ = std::make_unique<CentreBlocks>(d, k, Products::int8, execution, shifted_centres);
     task_.shift = shift_.data();
     for (const int64_t coordinate : shift_) task_.shift_norm += coordinate * coordinate;
     task_.screened = &blocks_->view();

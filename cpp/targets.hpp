@@ -180,6 +180,7 @@ struct Targets {
   bool prefers_int8;  // the screen of nearest by int8 products is faster than by float32
   int64_t widest_block;
   int64_t lanes;
+  // Centres begin..end of k; centres points to the first of them.
   void (*prepare_centres)(const float* centres, int64_t d, int64_t k, int64_t begin, int64_t end,
                           const ScreenedCentres& out);
   // Rows begin..end of apart.

@@ -1,7 +1,7 @@
 """What the tests of signals and benchmarks/bench_signals.py share: calls that run for seconds.
 
-For the benchmark, scale 4, `tally_of_many_cells` and `nearest_of_many_centres` have the most centres
-and features that cloister is made for, 65,536 and 4,096: one tile of rows takes seconds there.
+For the benchmark, scale 4, `tally_of_many_cells` and `nearest_of_many_centres` have the most
+centres and features that cloister is made for, 65,536 and 4,096: one tile of rows takes seconds.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ def tally_of_many_cells(rng, scale):
 
 
 def nearest_of_many_centres(rng, scale):
-    n, d, k = 64, 1024 * scale, 16_384 * scale
+    n, d, k = 32, 1024 * scale, 16_384 * scale
     centres = rng.standard_normal((k, d), dtype=np.float32)
     rows, labels = rng.standard_normal((n, d), dtype=np.float32), np.empty(n, np.int32)
     return lambda: _backend.nearest(rows, centres, labels=labels)
@@ -111,13 +111,13 @@ KERNELS = {
 
 
 def kmeans(rng, scale):
-    rows = rng.standard_normal((20_000 * scale, 64), dtype=np.float32)
-    return lambda: KMeans(1_000 * scale, random_state=0).fit(rows)
+    rows = rng.standard_normal((10_000 * scale, 64), dtype=np.float32)
+    return lambda: KMeans(500 * scale, random_state=0).fit(rows)
 
 
 def dp_kmeans(rng, scale):
-    rows = rng.standard_normal((20_000 * scale, 64), dtype=np.float32)
-    return lambda: DPKMeans(1_000 * scale, epsilon=1.0, delta=1e-6, radius=8.0).fit(rows)
+    rows = rng.standard_normal((10_000 * scale, 64), dtype=np.float32)
+    return lambda: DPKMeans(500 * scale, clip_norm=8.0, random_state=0).fit(rows)
 
 
 FITS = {fit.__name__: fit for fit in (kmeans, dp_kmeans)}
