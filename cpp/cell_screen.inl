@@ -197,6 +197,7 @@ struct CellTile {
       reaches[i] = reach < reaches[i] ? reach : reaches[i];
     }
     for (int64_t r = 0; r < found.count; ++r) {
+      scratch.checkpoint->pass(lanes * task.d);
       const int32_t cell = found.centre[r];
       for (uint32_t bits = bits_within_reach(r); bits; bits &= bits - 1) {
         const int64_t i = found.vector[r] * lanes + __builtin_ctz(bits);
