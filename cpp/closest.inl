@@ -147,7 +147,6 @@ inline void screen_rows_together(const ClosestTask& task, int64_t begin, int64_t
     row_products<decltype(width)::value>(rows, candidates.codes + l * padded_d, padded_d,
                                          l == 0 ? lanes * padded_d : 0, products + l);
   });
-
   const auto scale = load_some<simd::Float32>(near.screened.scales + first, count);
   const auto error = load_some<simd::Float32>(near.screened.errors + first, count);
   const auto squares = __builtin_convertvector(
@@ -262,8 +261,7 @@ inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopefu
   }
 }
 
-inline void find_hopeful(const ClosestTask& task, int64_t begin, int64_t end,
-                         Checkpoint& checkpoint, Hopeful& found) {
+inline void find_hopeful(const ClosestTask& task, int64_t begin, int64_t end, Hopeful& found) {
   found.count = found.pairs = 0;
   if (!task.near.screened.codes) {
     const uint32_t all = uint32_t((uint64_t{1} << task.near.k) - 1);
@@ -274,7 +272,6 @@ inline void find_hopeful(const ClosestTask& task, int64_t begin, int64_t end,
     return;
   }
   for (int64_t i = begin; i < end; i += lanes) {
-    checkpoint.pass(lanes * task.near.k * task.near.d);
     screen_rows_together(task, begin, i, end - i < lanes ? end - i : lanes, found);
   }
   if (found.pairs < end - begin) refine_hopeful(task, begin, found);  // else most come closer
@@ -294,7 +291,7 @@ void closest_rows(const ClosestTask& task, int64_t begin, int64_t end, Checkpoin
     }
   } else {
     Hopeful found;
-    find_hopeful(task, begin, end, checkpoint, found);
+    find_hopeful(task, begin, end, found);
     measure_hopeful(task, begin, found, checkpoint);
   }
   if (task.near.k <= 8) return add_potentials<1>(task, begin, end);
