@@ -197,6 +197,7 @@ struct CellTile {
       reaches[i] = reach < reaches[i] ? reach : reaches[i];
     }
     for (int64_t r = 0; r < found.count; ++r) {
+      scratch.checkpoint->pass(lanes * task.d);
       const int32_t cell = found.centre[r];
       for (uint32_t bits = bits_within_reach(r); bits; bits &= bits - 1) {
         const int64_t i = found.vector[r] * lanes + __builtin_ctz(bits);
@@ -240,7 +241,8 @@ inline void screen_cells(const CellTask& task, int64_t begin, int64_t end, CellS
   tile.encode(panels);
   scratch.found.count = 0;
   screen_tile<Int8Products>(*task.screened, scratch.packed, panels, scratch.bounds, scratch.found,
-                            next_rows(task, end, count), [&] { tile.make_room(); });
+                            next_rows(task, end, count), *scratch.checkpoint,
+                            [&] { tile.make_room(); });
   tile.settle(true);
   std::memcpy(labels, scratch.cells, size_t(count) * sizeof *labels);
 }

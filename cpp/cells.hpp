@@ -17,11 +17,12 @@ class ClassCentres {
                const Execution& execution)
       : task_{codes, d, centres, nullptr, nullptr, nullptr, k, nullptr, 0, nullptr} {
     const int64_t pairs = (d + 1) / 2;
-    pairs_.assign(static_cast<size_t>(k * pairs), 0);
+    pairs_ = AlignedBuffer<int32_t>::uninitialised(k * pairs);
     norms_.assign(static_cast<size_t>(k), 0);
     parallel_for(k, (int64_t{1} << 20) / d + 1, execution, [&](int64_t from, int64_t to, int64_t) {
       for (int64_t j = from; j < to; ++j) {
         const int16_t* centre = centres + j * d;
+        pairs_.data()[(j + 1) * pairs - 1] = 0;
         std::memcpy(pairs_.data() + j * pairs, centre, static_cast<size_t>(d) * sizeof(int16_t));
         int32_t norm_squared = 0;
         for (int64_t i = 0; i < d; ++i) norm_squared += centre[i] * centre[i];
@@ -73,35 +74,50 @@ class ClassCentres {
     task_.centre_vectors = vectors_.data();
   }
 
-  void screen(const Execution& execution) {
+  // The rounded mean of the centres, but so that rows less the shift fit int16.
+  void find_shift(int64_t centres_at_a_time, const Execution& execution) {
     const int64_t d = task_.d, k = task_.k;
     shift_.resize(static_cast<size_t>(d));
-    std::vector<int64_t> sums(static_cast<size_t>(d), 0);
-    for (int64_t j = 0; j < k; ++j) {
-      for (int64_t t = 0; t < d; ++t) sums[static_cast<size_t>(t)] += task_.centres[j * d + t];
-    }
-    for (size_t t = 0; t < sums.size(); ++t) {  // so that rows less the shift fit int16
-      shift_[t] = static_cast<int16_t>(std::clamp<int64_t>(sums[t] / k, -(1 << 13), 1 << 13));
-    }
-    std::vector<float> points(static_cast<size_t>(k * d));
-    for (int64_t j = 0; j < k; ++j) {
-      for (int64_t t = 0; t < d; ++t) {
-        points[static_cast<size_t>(j * d + t)] =
-            static_cast<float>(task_.centres[j * d + t] - shift_[static_cast<size_t>(t)]);
+    std::vector<int64_t> sums(static_cast<size_t>(d * execution.threads), 0);
+    parallel_for(k, centres_at_a_time, execution, [&](int64_t from, int64_t to, int64_t slot) {
+      int64_t* own = sums.data() + slot * d;
+      for (int64_t j = from; j < to; ++j) {
+        for (int64_t t = 0; t < d; ++t) own[t] += task_.centres[j * d + t];
       }
+    });
+    for (int64_t t = 0; t < d; ++t) {
+      int64_t sum = 0;
+      for (int64_t slot = 0; slot < execution.threads; ++slot) {
+        sum += sums[static_cast<size_t>(slot * d + t)];
+      }
+      shift_[static_cast<size_t>(t)] =
+          static_cast<int16_t>(std::clamp<int64_t>(sum / k, -(1 << 13), 1 << 13));
     }
-    NearestTask task{};
-    task.d = d;
-    task.k = k;
-    task.centres = points.data();
-    blocks_ = std::make_unique<CentreBlocks>(task, Products::int8, execution);
+  }
+
+  void screen(const Execution& execution) {
+    const int64_t d = task_.d, k = task_.k;
+    find_shift((int64_t{1} << 20) / d + 1, execution);
+    std::vector<std::vector<float>> points(static_cast<size_t>(execution.threads));
+    auto shifted_centres = [&](int64_t from, int64_t to, int64_t slot) {
+      std::vector<float>& own = points[static_cast<size_t>(slot)];
+      own.resize(static_cast<size_t>((to - from) * d));
+      float* point = own.data();
+      for (const int16_t* centre = task_.centres + from * d; centre < task_.centres + to * d;) {
+        for (int64_t t = 0; t < d; ++t) {
+          *point++ = static_cast<float>(*centre++ - shift_[static_cast<size_t>(t)]);
+        }
+      }
+      return static_cast<const float*>(own.data());
+    };
+    blocks_ = std::make_unique<CentreBlocks>(d, k, Products::int8, execution, shifted_centres);
     task_.shift = shift_.data();
     for (const int64_t coordinate : shift_) task_.shift_norm += coordinate * coordinate;
     task_.screened = &blocks_->view();
   }
 
   CellTask task_;
-  std::vector<int32_t> pairs_;  // coordinates 2t, 2t + 1 in one word, zero past the end
+  AlignedBuffer<int32_t> pairs_;  // coordinates 2t, 2t + 1 in one word, zero past the end
   std::vector<int32_t> norms_;
   AlignedBuffer<int16_t> vectors_;
   std::vector<int16_t> shift_;
@@ -111,8 +127,9 @@ class ClassCentres {
 // The scratch of one thread, allocated when it takes its first tile.
 class CellSpace {
  public:
-  CellScratch& view(const ClassCentres& centres) {
+  CellScratch& view(const ClassCentres& centres, Checkpoint& checkpoint) {
     if (!view_.packed) allocate(centres);
+    view_.checkpoint = &checkpoint;
     return view_;
   }
   int32_t* cells() { return cells_; }

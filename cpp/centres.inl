@@ -18,7 +18,8 @@ inline double exact_norm_squared(const float* x, int64_t padded_d) {
   return squares[0] + squares[1] + (squares[2] + squares[3]);
 }
 
-// Lays out the centres begin .. end, in whole blocks; those from k on are infinitely far.
+// Lays out the centres begin .. end, in whole blocks, given from `begin` on; those from k on are
+// infinitely far.
 void prepare_centres(const float* centres, int64_t d, int64_t k, int64_t begin, int64_t end,
                      const ScreenedCentres& out) {
   const int64_t padded_d = padded_codes(d);
@@ -34,7 +35,7 @@ void prepare_centres(const float* centres, int64_t d, int64_t k, int64_t begin, 
       for (int64_t t = 0; t < out.steps; ++t) words[t * out.width] = 0;
       continue;
     }
-    std::memcpy(x, centres + j * d, size_t(d) * sizeof(float));
+    std::memcpy(x, centres + (j - begin) * d, size_t(d) * sizeof(float));
     for (int64_t t = d; t < padded_d; ++t) x[t] = 0;
     const double norm_squared = exact_norm_squared(x, padded_d);
     out.half_norms[j] = float(norm_squared / 2);

@@ -40,9 +40,10 @@ void closest(const float* rows, int64_t n, int64_t d, const float* shift, const 
   }
   if (screened.codes) targets().encode_candidates(task);
   parallel_for(n, rows_a_chunk(n, d * count, execution), execution,
-               [&](int64_t from, int64_t to, int64_t) {
+               [&](int64_t from, int64_t to, int64_t, Checkpoint& checkpoint) {
                  for (int64_t begin = from; begin < to; begin += candidate_block) {
-                   targets().closest_rows(task, begin, std::min(begin + candidate_block, to));
+                   targets().closest_rows(task, begin, std::min(begin + candidate_block, to),
+                                          checkpoint);
                  }
                });
 }

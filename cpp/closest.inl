@@ -147,7 +147,6 @@ inline void screen_rows_together(const ClosestTask& task, int64_t begin, int64_t
     row_products<decltype(width)::value>(rows, candidates.codes + l * padded_d, padded_d,
                                          l == 0 ? lanes * padded_d : 0, products + l);
   });
-
   const auto scale = load_some<simd::Float32>(near.screened.scales + first, count);
   const auto error = load_some<simd::Float32>(near.screened.errors + first, count);
   const auto squares = __builtin_convertvector(
@@ -236,7 +235,8 @@ inline void add_potentials(const ClosestTask& task, int64_t begin, int64_t end) 
               size_t(task.near.k) * sizeof(double));
 }
 
-inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopeful& found) {
+inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopeful& found,
+                            Checkpoint& checkpoint) {
   const NearestTask& near = task.near;
   const int64_t padded_d = padded_codes(near.d);
   const Scratch<float> x(padded_d);
@@ -246,6 +246,7 @@ inline void measure_hopeful(const ClosestTask& task, int64_t begin, const Hopefu
       for (int64_t t = 0; t < near.d; t += 16) __builtin_prefetch(next + t, 0, 2);
     }
     const int64_t i = begin + found.rows[p];
+    checkpoint.pass(__builtin_popcount(found.bits[p]) * padded_d);
     load_shifted(near, i, x.data, padded_d);
     uint32_t improved = 0;
     for (uint32_t rest = found.bits[p]; rest; rest &= rest - 1) {
@@ -276,7 +277,7 @@ inline void find_hopeful(const ClosestTask& task, int64_t begin, int64_t end, Ho
   if (found.pairs < end - begin) refine_hopeful(task, begin, found);  // else most come closer
 }
 
-void closest_rows(const ClosestTask& task, int64_t begin, int64_t end) {
+void closest_rows(const ClosestTask& task, int64_t begin, int64_t end, Checkpoint& checkpoint) {
   const Closest& out = task.out;
   for (int64_t i = begin; i < end; ++i) {
     if (out.accepted >= 0 && out.improved[i] >> out.accepted & 1) {
@@ -291,7 +292,7 @@ void closest_rows(const ClosestTask& task, int64_t begin, int64_t end) {
   } else {
     Hopeful found;
     find_hopeful(task, begin, end, found);
-    measure_hopeful(task, begin, found);
+    measure_hopeful(task, begin, found, checkpoint);
   }
   if (task.near.k <= 8) return add_potentials<1>(task, begin, end);
   if (task.near.k <= 16) return add_potentials<2>(task, begin, end);

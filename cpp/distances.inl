@@ -31,13 +31,15 @@ template <int64_t width>
 
 template <int64_t width = simd::broadcast_block>
 inline void measure_all(const NearestTask& task, const ScreenedCentres& centres,
-                        const float* packed, int64_t rows, float* all_distances) {
+                        const float* packed, int64_t rows, Checkpoint& checkpoint,
+                        float* all_distances) {
   if constexpr (width > 1) {
     if (centres.width != width) {
-      return measure_all<width - 1>(task, centres, packed, rows, all_distances);
+      return measure_all<width - 1>(task, centres, packed, rows, checkpoint, all_distances);
     }
   }
   for (int64_t first = 0; first < centres.count; first += width) {
+    checkpoint.pass(width * rows * task.d);
     const int64_t used = task.k - first < width ? task.k - first : width;
     for (int64_t start = 0; start < rows; start += panel) {
       simd::Float32 squares[width][2];
@@ -58,7 +60,8 @@ void all_distances_rows(const NearestTask& task, const ScreenedCentres& centres,
                         int64_t end, NearestScratch& scratch, float* all_distances) {
   for (int64_t i = 0; i < end - begin; ++i) scratch.active[i] = int32_t(i);
   pack_rows(task, begin, scratch.active, end - begin, (float*)scratch.packed, scratch.rows.norms);
-  measure_all(task, centres, (const float*)scratch.packed, end - begin, all_distances);
+  measure_all(task, centres, (const float*)scratch.packed, end - begin, *scratch.checkpoint,
+              all_distances);
 }
 
 // A square's rounding and a sum's: no product is fused, so that all targets agree.

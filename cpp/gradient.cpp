@@ -47,7 +47,7 @@ struct Workspace {
   AlignedBuffer<int32_t> packed, scores, labels;
   AlignedBuffer<double> exponentials;
   AlignedBuffer<int16_t> codes;
-  ZeroedTable table;
+  ZeroedTable<int64_t> table;
 };
 
 class Gradient {

@@ -13,8 +13,9 @@ namespace cloister {
 struct Execution {
   int64_t threads;        // number of host threads, at least 1
   std::uintptr_t stream;  // device stream; unused by the host
-  // Asked by the calling thread between its chunks of work, every 50 ms or less on a processor with
-  // vector instructions, for up to some 2^26 products a row.
+  // Asked by the calling thread between its chunks of work and on the way through long ones, every
+  // 50 ms or less on a processor with vector instructions. Scratch of gigabytes, which many large
+  // centres take, is given back before the kernel returns: some 0.1 s a gigabyte.
   bool (*interrupted)();
 };
 

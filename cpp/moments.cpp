@@ -43,13 +43,14 @@ struct Workspace {
   std::unique_ptr<int32_t[]> packed;
 };
 
-// Adds the products of one tile by bands of the square, small enough to ask `stopped` in between:
-// at large d the square is much memory, touched here for the first time.
-template <class Stopped>
-void add_products(const Workspace& space, int64_t m, int64_t d, int64_t* table, Stopped&& stopped) {
+// Adds the products of one tile by bands of the square, small enough to pass the checkpoint in
+// between: at large d the square is much memory, touched here for the first time.
+void add_products(const Workspace& space, int64_t m, int64_t d, int64_t* table,
+                  Checkpoint& checkpoint) {
   const int64_t band = ((int64_t{1} << 20) / d / 8 + 1) * 8;
   targets().pack_residuals(space.tile.get(), m, d, space.packed.get());
-  for (int64_t row = 0; row < d && !stopped(); row += band) {
+  for (int64_t row = 0; row < d; row += band) {
+    checkpoint.pass(band * d * m);
     targets().add_outer_products(space.packed.get(), m, d, row, std::min(row + band, d), table);
   }
 }
@@ -70,17 +71,17 @@ int64_t table_size(Moment moment, int64_t d) {
   return moment == Moment::full ? d * d : moment == Moment::diagonal ? d : 1;
 }
 
-void add_tables(const std::vector<ZeroedTable>& tables, Moment moment, int64_t d, int64_t* out,
-                const Execution& execution) {
+void add_tables(const std::vector<ZeroedTable<int64_t>>& tables, Moment moment, int64_t d,
+                int64_t* out, const Execution& execution) {
   if (moment != Moment::full) {
-    for (const ZeroedTable& table : tables) {
+    for (const ZeroedTable<int64_t>& table : tables) {
       for (int64_t i = 0; i < table_size(moment, d); ++i) out[i] += table.data()[i];
     }
     return;
   }
   const int64_t rows_at_a_time = (int64_t{1} << 20) / d + 1;
   parallel_for(d, rows_at_a_time, execution, [&](int64_t begin, int64_t end, int64_t) {
-    for (const ZeroedTable& table : tables) {
+    for (const ZeroedTable<int64_t>& table : tables) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t* triangle = out + i * d - i * (i + 1) / 2;  // entry (i, j) is triangle[j]
         for (int64_t j = i; j < d; ++j) triangle[j] += table.data()[i * d + j];
@@ -97,27 +98,22 @@ void moments_of_group(const Residuals& residuals, int64_t n, Moment moment, int6
   const int64_t size = table_size(moment, d);
   const int64_t threads = threads_with_tables(execution, n, chunk, 8 * size);
   const Execution shared{threads, execution.stream, execution.interrupted};
-  std::atomic<bool> stop{false};
-  std::vector<ZeroedTable> tables;
+  std::vector<ZeroedTable<int64_t>> tables;
   std::vector<Workspace> spaces;
   for (int64_t slot = 0; slot < threads; ++slot) {
     tables.emplace_back(size);
     spaces.emplace_back(chunk, d, moment);
   }
-  parallel_for(n, chunk, shared, [&](int64_t begin, int64_t end, int64_t slot) {
+  auto add = [&](int64_t begin, int64_t end, int64_t slot, Checkpoint& checkpoint) {
     const auto own = static_cast<size_t>(slot);
     residuals.fill(begin, end, spaces[own].tile.get());
     if (moment != Moment::full) {
       add_squares(spaces[own].tile.get(), end - begin, d, moment, tables[own].data());
       return;
     }
-    add_products(spaces[own], end - begin, d, tables[own].data(), [&] {
-      // Only the calling thread may ask.
-      if (slot == 0 && execution.interrupted && execution.interrupted()) stop = true;
-      return stop.load();
-    });
-    if (stop) throw Interrupted();
-  });
+    add_products(spaces[own], end - begin, d, tables[own].data(), checkpoint);
+  };
+  parallel_for(n, chunk, shared, add);
   add_tables(tables, moment, d, out, execution);
 }
 
@@ -137,8 +133,9 @@ std::vector<int32_t> cells_of_rows(const int16_t* codes, int64_t n, int64_t d,
     std::vector<CellSpace> spaces(static_cast<size_t>(execution.threads));
     const int64_t tile = centres.tile_rows();
     parallel_for(rows, centres.chunk(rows, execution), execution,
-                 [&](int64_t begin, int64_t end, int64_t slot) {
-                   CellScratch& scratch = spaces[static_cast<size_t>(slot)].view(centres);
+                 [&](int64_t begin, int64_t end, int64_t slot, Checkpoint& checkpoint) {
+                   CellScratch& scratch =
+                       spaces[static_cast<size_t>(slot)].view(centres, checkpoint);
                    for (int64_t i = start + begin; i < start + end; i += tile) {
                      const int64_t last = std::min(i + tile, start + end);
                      int32_t* labels = cells.data() + i;

@@ -1,4 +1,5 @@
 #include "nearest_scratch.hpp"
+#include "zeroed_table.hpp"
 
 namespace cloister {
 namespace {
@@ -53,7 +54,7 @@ class SumTables {
  private:
   static constexpr int64_t budget = int64_t{1} << 25;  // numbers of 8 bytes in all tables
   int64_t k_, d_, size_, count_;
-  AlignedBuffer<uint64_t> values_;  // of each table: sums, rows, masses
+  ZeroedTable<uint64_t> values_;  // of each table: sums, rows, masses
   std::unique_ptr<std::mutex[]> locks_;
 };
 
@@ -69,24 +70,28 @@ class Screens {
   // A table of all distances between centres stays in a level-2 cache.
   static bool k_is_small(int64_t k) { return k <= 400; }
 
-  const ScreenedCentres& choose(const NearestScratch& scratch, int64_t rows_done) {
+  // Only the calling thread may ask for signals, so it alone prepares the second screen; until then
+  // the others make do with the first.
+  const ScreenedCentres& choose(const NearestScratch& scratch, int64_t rows_done, int64_t slot) {
     const ScreenedCentres& first = first_.view();
     if (first.products == Products::float32) return first;
     // A measured pair costs about twice one of a float32 screen, an int8 product a quarter.
     if (8 * scratch.measured <= 3 * rows_done * task_.k) return first;
-    std::call_once(once_, [&] {
-      const Execution alone{1, execution_.stream, nullptr};
+    if (slot == 0 && !second_) {
+      const Execution alone{1, execution_.stream, execution_.interrupted};
       second_ = std::make_unique<CentreBlocks>(task_, Products::float32, alone);
-    });
-    return second_->view();
+      prepared_ = second_.get();
+    }
+    const CentreBlocks* second = prepared_;
+    return second ? second->view() : first;
   }
 
  private:
   const NearestTask& task_;
   const Execution& execution_;
   CentreBlocks first_;
-  std::once_flag once_;
   std::unique_ptr<CentreBlocks> second_;
+  std::atomic<const CentreBlocks*> prepared_{nullptr};
 };
 
 }  // namespace
@@ -104,29 +109,31 @@ void nearest(const float* rows, int64_t n, int64_t d, const float* shift, const 
   SumTables tables(wants_sums ? k : 0, d, tiles.slots);
   std::vector<ThreadScratch> scratch(static_cast<size_t>(tiles.slots));
   std::atomic<int64_t> moved{0};
-  parallel_for(
-      n, tiles.chunk, tiles.shared(execution), [&](int64_t from, int64_t to, int64_t slot) {
-        ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
-        if (mine.allocate(tiles.rows, d, k, neighbours.movers) && neighbours.lists)
-          mine.view().slack = *neighbours.slack;
-        for (int64_t begin = from; begin < to; begin += tiles.rows) {
-          const int64_t end = std::min(begin + tiles.rows, to);
-          int32_t* labels = out.labels ? out.labels + begin : mine.labels();
-          const int32_t* previous = out.updates ? mine.remember(labels, end - begin) : nullptr;
-          targets().nearest_rows(task, screens.choose(mine.view(), mine.rows_done), begin, end,
-                                 mine.view(), out.updates, labels);
-          mine.rows_done += end - begin;
-          if (out.distances) {
-            targets().label_distances(task, begin, end, labels, out.distances + begin);
-          }
-          if (!wants_sums) continue;
-          tables.with_table(slot, [&](uint64_t* sums, uint64_t* counts, uint64_t* masses) {
-            moved +=
-                targets().add_moved_rows(task, begin, end, labels, previous,
-                                         {sums, counts, masses, out.sum_scale, out.count_scale});
-          });
-        }
-      });
+  parallel_for(n, tiles.chunk, tiles.shared(execution),
+               [&](int64_t from, int64_t to, int64_t slot, Checkpoint& checkpoint) {
+                 ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
+                 if (mine.allocate(tiles.rows, d, k, neighbours.movers) && neighbours.lists)
+                   mine.view().slack = *neighbours.slack;
+                 mine.view().checkpoint = &checkpoint;
+                 for (int64_t begin = from; begin < to; begin += tiles.rows) {
+                   const int64_t end = std::min(begin + tiles.rows, to);
+                   int32_t* labels = out.labels ? out.labels + begin : mine.labels();
+                   const int32_t* previous =
+                       out.updates ? mine.remember(labels, end - begin) : nullptr;
+                   targets().nearest_rows(task, screens.choose(mine.view(), mine.rows_done, slot),
+                                          begin, end, mine.view(), out.updates, labels);
+                   mine.rows_done += end - begin;
+                   if (out.distances) {
+                     targets().label_distances(task, begin, end, labels, out.distances + begin);
+                   }
+                   if (!wants_sums) continue;
+                   tables.with_table(slot, [&](uint64_t* sums, uint64_t* counts, uint64_t* masses) {
+                     moved += targets().add_moved_rows(
+                         task, begin, end, labels, previous,
+                         {sums, counts, masses, out.sum_scale, out.count_scale});
+                   });
+                 }
+               });
   if (wants_sums) {
     const int64_t step = std::max<int64_t>(1, (int64_t{1} << 20) / d);
     parallel_for(k, step, execution,
@@ -171,9 +178,10 @@ void all_distances(const float* rows, int64_t n, int64_t d, const float* shift,
   const Tiles tiles(n, d, k, execution);
   std::vector<ThreadScratch> scratch(static_cast<size_t>(tiles.slots));
   parallel_for(n, tiles.chunk, tiles.shared(execution),
-               [&](int64_t from, int64_t to, int64_t slot) {
+               [&](int64_t from, int64_t to, int64_t slot, Checkpoint& checkpoint) {
                  ThreadScratch& mine = scratch[static_cast<size_t>(slot)];
                  mine.allocate(tiles.rows, d, k, 0);
+                 mine.view().checkpoint = &checkpoint;
                  for (int64_t begin = from; begin < to; begin += tiles.rows) {
                    const int64_t end = std::min(begin + tiles.rows, to);
                    targets().all_distances_rows(task, blocks.view(), begin, end, mine.view(),

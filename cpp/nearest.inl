@@ -10,7 +10,7 @@ inline void screen_active(Tile& tile, int64_t count, Upcoming upcoming) {
   }
   scratch.found.count = 0;
   screen_tile<Kind>(tile.centres, scratch.packed, panels, scratch.bounds, scratch.found, upcoming,
-                    [&] { tile.make_room(count); });
+                    *scratch.checkpoint, [&] { tile.make_room(count); });
   tile.settle(count, true);
 }
 

@@ -61,11 +61,19 @@ struct Tiles {
 // The centres of a task in blocks.
 class CentreBlocks {
  public:
-  CentreBlocks(const NearestTask& task, Products products, const Execution& execution) {
+  CentreBlocks(const NearestTask& task, Products products, const Execution& execution)
+      : CentreBlocks(task.d, task.k, products, execution, [&](int64_t begin, int64_t, int64_t) {
+          return task.centres + begin * task.d;
+        }) {}
+
+  // centres_at(begin, end, slot): those centres, which one thread wants until it asks again.
+  template <class CentresAt>
+  CentreBlocks(int64_t d, int64_t k, Products products, const Execution& execution,
+               CentresAt&& centres_at) {
     view_.products = products;
-    view_.width = block_width(task.k);
-    view_.count = (task.k + view_.width - 1) / view_.width * view_.width;
-    view_.steps = products == Products::int8 ? (task.d + 3) / 4 : task.d;
+    view_.width = block_width(k);
+    view_.count = (k + view_.width - 1) / view_.width * view_.width;
+    view_.steps = products == Products::int8 ? (d + 3) / 4 : d;
     blocks_ = AlignedBuffer<uint32_t>::uninitialised(view_.count * view_.steps);
     numbers_ = AlignedBuffer<float>::uninitialised(7 * view_.count);
     offsets_ = AlignedBuffer<int32_t>::uninitialised(2 * view_.count);
@@ -73,7 +81,7 @@ class CentreBlocks {
     view_.offsets = offsets_.data();
     view_.fine_offsets = view_.offsets + view_.count;
     if (products == Products::int8) {
-      const int64_t size = task.k * padded_codes(task.d);
+      const int64_t size = k * padded_codes(d);
       codes_ = AlignedBuffer<int8_t>::uninitialised(2 * size);
       view_.codes = codes_.data();
       view_.fine_codes = view_.codes + size;
@@ -84,13 +92,14 @@ class CentreBlocks {
       *array = numbers;
       numbers += view_.count;
     }
-    const int64_t some = std::max<int64_t>(1, (int64_t{1} << 20) / (task.d * view_.width));
+    const int64_t some = std::max<int64_t>(1, (int64_t{1} << 20) / (d * view_.width));
     parallel_for(view_.count, some * view_.width, execution,
-                 [&](int64_t begin, int64_t end, int64_t) {
-                   targets().prepare_centres(task.centres, task.d, task.k, begin, end, view_);
+                 [&](int64_t begin, int64_t end, int64_t slot) {
+                   const float* centres = centres_at(begin, std::min(end, k), slot);
+                   targets().prepare_centres(centres, d, k, begin, end, view_);
                  });
     view_.largest_norm = view_.largest_error = 0;
-    for (int64_t j = 0; j < task.k; ++j) {
+    for (int64_t j = 0; j < k; ++j) {
       view_.largest_norm = std::max(view_.largest_norm, view_.norms[j]);
       if (view_.errors[j] > 0) {
         view_.largest_error = std::max(view_.largest_error, view_.errors[j] / view_.norms[j]);

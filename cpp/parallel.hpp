@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <atomic>
 #include <cfenv>
+#include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
+#include "checkpoint.hpp"
 #include "kernels.hpp"
 
 namespace cloister {
@@ -40,30 +43,55 @@ inline int64_t threads_with_tables(const Execution& execution, int64_t total, in
 }
 
 // Calls work(begin, end, slot) over [0, total) in chunks; slot < threads names the thread, for
-// private scratch. The calling thread works too and polls for interruption between its chunks, so
-// a chunk should take well below 50 ms. Which thread takes which chunk varies: results must not
-// depend on it. The first exception stops all workers and is thrown again here.
+// private scratch. The calling thread works too and asks for signals between its chunks: one that
+// can take more than 50 ms is to pass the thread's checkpoint on the way, for which work has a
+// fourth parameter. Which thread takes which chunk varies: results must not depend on it. The first
+// exception stops all workers and is thrown again here.
 template <class Work>
 void parallel_for(int64_t total, int64_t chunk, const Execution& execution, Work&& work) {
   std::atomic<int64_t> next{0};
   std::atomic<bool> stop{false};
   std::exception_ptr failure;
-  std::mutex failure_lock;
+  size_t finished = 0;
+  std::mutex lock;  // of those two
+  std::condition_variable one_more_finished;
 
-  auto run = [&](int64_t slot) noexcept {
-    const DefaultFloatMode mode;
+  auto guarded = [&](auto&& body) noexcept {
     try {
-      while (!stop.load(std::memory_order_relaxed)) {
-        const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
-        if (begin >= total) return;
-        work(begin, std::min(begin + chunk, total), slot);
-        if (slot == 0 && execution.interrupted && execution.interrupted()) throw Interrupted();
-      }
+      body();
     } catch (...) {
-      const std::lock_guard<std::mutex> guard(failure_lock);
+      const std::lock_guard<std::mutex> guard(lock);
       if (!failure) failure = std::current_exception();
       stop = true;
     }
+  };
+  auto run = [&](int64_t slot, Checkpoint& checkpoint) {
+    const DefaultFloatMode mode;
+    guarded([&] {
+      while (!stop.load(std::memory_order_relaxed)) {
+        const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
+        if (begin >= total) return;
+        const int64_t end = std::min(begin + chunk, total);
+        if constexpr (std::is_invocable_v<Work, int64_t, int64_t, int64_t, Checkpoint&>) {
+          work(begin, end, slot, checkpoint);
+        } else {
+          work(begin, end, slot);
+        }
+        checkpoint.ask();
+      }
+    });
+  };
+  auto help = [&](int64_t slot) noexcept {
+    Checkpoint checkpoint(stop, nullptr);
+    run(slot, checkpoint);
+    const std::lock_guard<std::mutex> guard(lock);
+    ++finished;
+    one_more_finished.notify_one();
+  };
+  auto helpers_finish = [&](size_t helpers) {
+    std::unique_lock<std::mutex> guard(lock);
+    return one_more_finished.wait_for(guard, Checkpoint::between_questions,
+                                      [&] { return finished == helpers; });
   };
 
   const int64_t chunks = (total + chunk - 1) / chunk;
@@ -71,12 +99,19 @@ void parallel_for(int64_t total, int64_t chunk, const Execution& execution, Work
   std::vector<std::thread> threads;
   threads.reserve(static_cast<size_t>(helpers));
   try {
-    for (int64_t slot = 1; slot <= helpers; ++slot) threads.emplace_back(run, slot);
+    for (int64_t slot = 1; slot <= helpers; ++slot) threads.emplace_back(help, slot);
   } catch (...) {
     // No more threads, or no memory for one: the chunks are shared among those there are. Leaving
     // here would destroy running threads, which ends the process.
   }
-  run(0);  // returns once no chunk is left, or to be interrupted: at most one chunk a thread to go
+  Checkpoint checkpoint(stop, execution.interrupted);
+  run(0, checkpoint);
+  // No chunk is left, but those that the others are at may take seconds.
+  guarded([&] {
+    while (!helpers_finish(threads.size())) {
+      if (!stop) checkpoint.ask();
+    }
+  });
   for (auto& thread : threads) thread.join();
   if (failure) std::rethrow_exception(failure);
 }

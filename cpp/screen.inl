@@ -221,7 +221,7 @@ struct Upcoming {
 template <class Kind, int64_t width, class MakeRoom>
 inline void screen_panels(const ScreenedCentres& centres, const uint32_t* packed, int64_t panels,
                           const TileBounds& bounds, Candidates& found, Upcoming upcoming,
-                          MakeRoom&& make_room) {
+                          Checkpoint& checkpoint, MakeRoom&& make_room) {
   const int64_t lines = (upcoming.end - upcoming.at) * width / (64 * panels * centres.count) + 1;
   // Centres that stay in a level-2 cache while all panels go past them.
   const int64_t fitting = (int64_t{192} << 10) / (4 * centres.steps * width);
@@ -229,6 +229,7 @@ inline void screen_panels(const ScreenedCentres& centres, const uint32_t* packed
   for (int64_t begin = 0; begin < centres.count; begin += stride) {
     const int64_t end = centres.count - begin < stride ? centres.count : begin + stride;
     for (int64_t p = 0; p < panels; ++p) {
+      checkpoint.pass((end - begin) * panel * centres.steps);
       for (int64_t first = begin; first < end; first += width) {
         upcoming.fetch(lines);
         if (found.capacity - found.count < 2 * width + 1) make_room();
@@ -243,10 +244,12 @@ inline void screen_panels(const ScreenedCentres& centres, const uint32_t* packed
 template <class Kind, int64_t width = simd::broadcast_block, class MakeRoom>
 inline void screen_tile(const ScreenedCentres& centres, const uint32_t* packed, int64_t panels,
                         const TileBounds& bounds, Candidates& found, Upcoming upcoming,
-                        MakeRoom&& make_room) {
+                        Checkpoint& checkpoint, MakeRoom&& make_room) {
   if (centres.width == width) {
-    screen_panels<Kind, width>(centres, packed, panels, bounds, found, upcoming, make_room);
+    screen_panels<Kind, width>(centres, packed, panels, bounds, found, upcoming, checkpoint,
+                               make_room);
   } else if constexpr (width > 1) {
-    screen_tile<Kind, width - 1>(centres, packed, panels, bounds, found, upcoming, make_room);
+    screen_tile<Kind, width - 1>(centres, packed, panels, bounds, found, upcoming, checkpoint,
+                                 make_room);
   }
 }

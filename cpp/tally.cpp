@@ -2,6 +2,7 @@
 
 #include "cells.hpp"
 #include "parallel.hpp"
+#include "zeroed_table.hpp"
 
 namespace cloister {
 namespace {
@@ -19,7 +20,7 @@ class Table {
   void allocate(int64_t k, int64_t d) {
     if (!counts_.empty()) return;
     counts_.assign(static_cast<size_t>(k), 0);
-    sums_.assign(static_cast<size_t>(k * d), 0);
+    sums_ = ZeroedTable<int32_t>(k * d);
   }
 
   void add_rows(const CellTask& task, int64_t begin, int64_t end, const int32_t* cells, Clip clip) {
@@ -29,15 +30,32 @@ class Table {
 
   bool has_room(int64_t rows) const { return rows_ + rows <= rows_between_flushes; }
 
-  void flush(int64_t* counts, int64_t* sums) {
-    for (size_t j = 0; j < counts_.size(); ++j) add(counts[j], std::exchange(counts_[j], 0));
-    for (size_t i = 0; i < sums_.size(); ++i) add(sums[i], std::exchange(sums_[i], 0));
+  // Moves the cells begin .. end to (cells,) and (cells, d); of those without rows, nothing is
+  // read.
+  void flush(int64_t begin, int64_t end, int64_t d, int64_t* counts, int64_t* sums) {
+    for (int64_t j = begin; j < end; ++j) {
+      int64_t& count = counts_[static_cast<size_t>(j)];
+      if (count == 0) continue;
+      add(counts[j], std::exchange(count, 0));
+      int32_t* own = sums_.data() + j * d;
+      for (int64_t t = 0; t < d; ++t) add(sums[j * d + t], std::exchange(own[t], 0));
+    }
+  }
+
+  void flush_all(int64_t d, int64_t* counts, int64_t* sums, Checkpoint& checkpoint) {
+    const auto k = static_cast<int64_t>(counts_.size());
+    for (int64_t j = 0; j < k; ++j) {
+      checkpoint.pass(d);
+      flush(j, j + 1, d, counts, sums);
+    }
     rows_ = 0;
   }
 
+  bool is_used() const { return !counts_.empty(); }
+
  private:
   std::vector<int64_t> counts_;
-  std::vector<int32_t> sums_;
+  ZeroedTable<int32_t> sums_;
   int64_t rows_ = 0;
 };
 
@@ -51,12 +69,12 @@ void tally_class(const ClassCentres& centres, int64_t begin, int64_t end, Clip c
   const int64_t threads = threads_with_tables(execution, end - begin, chunk, bytes);
   std::vector<Table> tables(static_cast<size_t>(threads));
   std::vector<CellSpace> spaces(static_cast<size_t>(threads));
-  std::mutex lock;
+  std::timed_mutex lock;
   const Execution shared{threads, execution.stream, execution.interrupted};
-  parallel_for(end - begin, chunk, shared, [&](int64_t from, int64_t to, int64_t slot) {
+  auto add_chunk = [&](int64_t from, int64_t to, int64_t slot, Checkpoint& checkpoint) {
     Table& table = tables[static_cast<size_t>(slot)];
     CellSpace& space = spaces[static_cast<size_t>(slot)];
-    CellScratch& scratch = space.view(centres);
+    CellScratch& scratch = space.view(centres, checkpoint);
     table.allocate(task.k, task.d);
     for (int64_t first = begin + from; first < begin + to; first += tile) {
       const int64_t last = std::min(first + tile, begin + to);
@@ -67,13 +85,20 @@ void tally_class(const ClassCentres& centres, int64_t begin, int64_t end, Clip c
         std::fill(cells, cells + (last - first), 0);
       }
       if (!table.has_room(last - first)) {
-        const std::lock_guard<std::mutex> guard(lock);
-        table.flush(counts, sums);
+        std::unique_lock<std::timed_mutex> guard(lock, std::defer_lock);
+        while (!guard.try_lock_for(Checkpoint::between_questions)) checkpoint.ask();
+        table.flush_all(task.d, counts, sums, checkpoint);
       }
       table.add_rows(task, first, last, cells, clip);
     }
+  };
+  parallel_for(end - begin, chunk, shared, add_chunk);
+  const int64_t some = (int64_t{1} << 20) / task.d + 1;
+  parallel_for(task.k, some, execution, [&](int64_t from, int64_t to, int64_t) {
+    for (Table& table : tables) {
+      if (table.is_used()) table.flush(from, to, task.d, counts, sums);
+    }
   });
-  for (Table& table : tables) table.flush(counts, sums);
 }
 
 }  // namespace

@@ -120,6 +120,7 @@ inline void score_cells(const CellTask& task, int64_t begin, int64_t end, CellSc
   const int64_t blocks = task.k / simd::broadcast_block + 1;
   const int64_t lines = (upcoming.end - upcoming.at) / (64 * panels * blocks) + 1;
   in_blocks<simd::broadcast_block>(0, task.k, [&](auto width, int64_t cell) {
+    scratch.checkpoint->pass(width.value * count * task.d);
     for (int64_t p = 0; p < panels; ++p) {
       upcoming.fetch(lines);
       score_block<width.value>(task, packed + p * pairs * panel, cell, best[p]);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "checkpoint.hpp"
 #include "screen.hpp"
 
 namespace cloister {
@@ -28,6 +29,7 @@ constexpr int64_t cell_tile_rows = 512;  // at most, in one call of assign_cells
 
 // What one thread needs for a tile of rows.
 struct CellScratch {
+  Checkpoint* checkpoint;
   uint32_t* packed;
   int32_t* order;  // 0, 1, 2, ...
   uint8_t* codes;
@@ -76,6 +78,7 @@ constexpr int64_t tile_waiting = 4 * nearest_tile_rows;
 
 // What one thread needs for a tile of rows.
 struct NearestScratch {
+  Checkpoint* checkpoint;
   ScreenedRows rows;  // of the tile, where the task has none
   uint32_t* packed;
   int32_t* active;  // rows of the tile that go through the products, in the order of the lanes
@@ -177,6 +180,7 @@ struct Targets {
   bool prefers_int8;  // the screen of nearest by int8 products is faster than by float32
   int64_t widest_block;
   int64_t lanes;
+  // Centres begin..end of k; centres points to the first of them.
   void (*prepare_centres)(const float* centres, int64_t d, int64_t k, int64_t begin, int64_t end,
                           const ScreenedCentres& out);
   // Rows begin..end of apart.
@@ -201,7 +205,7 @@ struct Targets {
                             const int32_t* labels, const int32_t* previous, const ClusterSums& out);
   void (*encode_candidates)(const ClosestTask& task);
   // One block of rows.
-  void (*closest_rows)(const ClosestTask& task, int64_t begin, int64_t end);
+  void (*closest_rows)(const ClosestTask& task, int64_t begin, int64_t end, Checkpoint& checkpoint);
   void (*square_codes)(const uint8_t* codes, int64_t d, int64_t begin, int64_t end, int32_t* out);
   // `blocks` consecutive 64-byte blocks from `counter` on.
   void (*chacha20)(const uint32_t* key, uint32_t counter, const uint32_t* nonce, int64_t blocks,

@@ -102,6 +102,7 @@ struct Tile {
   void measure(int64_t row, const int32_t* candidates, int64_t count) {
     load_shifted(task, begin + row, scratch.x, padded_d);
     scratch.measured += count;
+    scratch.checkpoint->pass(count * task.d);
     for (int64_t p = 0; p < count; ++p) {
       const int32_t centre = candidates[p];
       const float distance = nearest_distance(scratch.x, task.centres + centre * task.d, task.d);

@@ -9,20 +9,27 @@
 namespace cloister {
 
 // Zeros that take no time here: the system hands them out, page by page, to the thread that first
-// adds to them, between whose chunks a signal is noticed.
+// adds to them, between whose chunks a signal is noticed. They start a cache line.
+template <class T>
 class ZeroedTable {
  public:
+  ZeroedTable() = default;
   explicit ZeroedTable(int64_t size)
-      : entries_(static_cast<int64_t*>(std::calloc(static_cast<size_t>(size), sizeof(int64_t)))) {
+      : entries_(
+            static_cast<T*>(std::calloc(static_cast<size_t>(size) + line / sizeof(T), sizeof(T)))) {
     if (!entries_) throw std::bad_alloc();
   }
-  int64_t* data() const { return entries_.get(); }
+  T* data() const {
+    const auto address = reinterpret_cast<std::uintptr_t>(entries_.get());
+    return entries_.get() + (line - address % line) % line / sizeof(T);
+  }
 
  private:
+  static constexpr size_t line = 64;
   struct Free {
-    void operator()(int64_t* entries) const { std::free(entries); }
+    void operator()(T* entries) const { std::free(entries); }
   };
-  std::unique_ptr<int64_t, Free> entries_;
+  std::unique_ptr<T, Free> entries_;
 };
 
 }  // namespace cloister

@@ -1,8 +1,12 @@
-"""What the tests of signals and benchmarks/bench_signals.py share: kernels that run for seconds."""
+"""What the tests of signals and benchmarks/bench_signals.py share: calls that run for seconds.
+
+For the benchmark, scale 4, `tally_of_many_cells` and `nearest_of_many_centres` have the most
+centres and features that cloister is made for, 65,536 and 4,096: one tile of rows takes seconds.
+"""
 
 import numpy as np
 
-from cloister import _backend
+from cloister import DPKMeans, KMeans, _backend
 from cloister._backend import Grid, Partition, SoftmaxRegression
 from cloister.codes import CodeGrid
 
@@ -34,6 +38,21 @@ def codes_of(rng, n, d):
     rows = rng.standard_normal((n, d), dtype=np.float32)
     _backend.encode(rows, CodeGrid(d, 1.0).row_clip, codes, np.empty(n, np.bool_))
     return codes
+
+
+def tally_of_many_cells(rng, scale):
+    n, d, k = 512, 1024 * scale, 16_384 * scale
+    centres = rng.integers(-100, 100, (1, k, d), dtype=np.int16)
+    codes, partition = codes_of(rng, n, d), Partition(centres, np.array([0, n]))
+    counts, sums = np.zeros((1, k), np.int64), np.zeros((1, k, d), np.int64)
+    return lambda: _backend.tally(codes, partition, None, counts, sums)
+
+
+def nearest_of_many_centres(rng, scale):
+    n, d, k = 32, 1024 * scale, 16_384 * scale
+    centres = rng.standard_normal((k, d), dtype=np.float32)
+    rows, labels = rng.standard_normal((n, d), dtype=np.float32), np.empty(n, np.int32)
+    return lambda: _backend.nearest(rows, centres, labels=labels)
 
 
 def moments(rng, scale):
@@ -77,5 +96,28 @@ def bins(rng, scale):
 
 KERNELS = {
     kernel.__name__: kernel
-    for kernel in (encode, noise, sample_mixture, moments, moments_of_many_cells, gradient, bins)
+    for kernel in (
+        encode,
+        noise,
+        sample_mixture,
+        tally_of_many_cells,
+        nearest_of_many_centres,
+        moments,
+        moments_of_many_cells,
+        gradient,
+        bins,
+    )
 }
+
+
+def kmeans(rng, scale):
+    rows = rng.standard_normal((10_000 * scale, 64), dtype=np.float32)
+    return lambda: KMeans(500 * scale, random_state=0).fit(rows)
+
+
+def dp_kmeans(rng, scale):
+    rows = rng.standard_normal((10_000 * scale, 64), dtype=np.float32)
+    return lambda: DPKMeans(500 * scale, clip_norm=8.0, random_state=0).fit(rows)
+
+
+FITS = {fit.__name__: fit for fit in (kmeans, dp_kmeans)}

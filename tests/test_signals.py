@@ -1,4 +1,4 @@
-"""Ctrl-C stops every kernel of this file's list; another Python thread runs meanwhile."""
+"""Ctrl-C stops every kernel of a list, and fits; another Python thread runs meanwhile."""
 
 import subprocess
 import sys
@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signals import KERNELS
+from cloister import _backend
+from signals import FITS, KERNELS
 
-# The child repeats the kernel, so that the signal finds it inside one on a machine of any speed.
+# The child repeats the call, so that the signal finds it inside one on a machine of any speed.
 CHILD = """
 import os, signal, sys, threading
 import numpy as np
 from cloister import _backend
-from signals import KERNELS
+from signals import FITS, KERNELS
 
 name, target = sys.argv[1:]
-call = KERNELS[name](np.random.default_rng(0), 1)
+call = (KERNELS | FITS)[name](np.random.default_rng(0), 1)
 with _backend.use_target(target):
     call()  # memory is touched by now
     threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -31,8 +32,7 @@ with _backend.use_target(target):
 """
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_signal_stops_the_kernel(name, target):
+def assert_signal_stops(name, target):
     result = subprocess.run(
         [sys.executable, "-c", CHILD, name, target],
         cwd=Path(__file__).parent,
@@ -42,6 +42,16 @@ def test_signal_stops_the_kernel(name, target):
         timeout=120,
     )
     assert result.stdout == "stopped\n"
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_signal_stops_the_kernel(name, target):
+    assert_signal_stops(name, target)
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_signal_stops_the_fit(name):
+    assert_signal_stops(name, _backend.supported_targets()[-1])
 
 
 @pytest.mark.parametrize("name", KERNELS)
