@@ -6,7 +6,8 @@ from sklearn.cluster import KMeans as SklearnKMeans
 
 from cloister import DPKMeans
 from cloister.dp_kmeans_plan import INITS, affordable_splits, residual_rounds, vote_cells
-from cloister.errors import InvalidInput, InvalidType
+from cloister.errors import InvalidInput, InvalidType, ModelFileError
+from cloister.model_file import read_model, write_model
 from untouchable import untouchable
 
 
@@ -154,11 +155,43 @@ def test_each_number_of_the_plan_may_be_fixed():
         ({"shares": {"lift": 0.2}}, "brings the sum"),
         ({"shares": {"lifts": 0.2}}, "names 'lifts'"),
         ({"lift_radius": "wide"}, "must be a number"),
+        ({"lift_radius": 0.0}, "outside"),
+        ({"round_radius": 0}, "outside"),
+        ({"vote_cells": 3}, "n_clusters=4 centres"),
+        ({"vote_cells": 2**20}, "make 1048576 cells"),
+        ({"splits": -1}, "outside"),
     ],
 )
 def test_impossible_plans_are_refused_before_the_rows_are_read(overrides, message):
     with pytest.raises((InvalidInput, InvalidType), match=message):
-        DPKMeans(4, plan_overrides=overrides).fit(untouchable(np.ones((50, 5))))
+        DPKMeans(4, plan_overrides=overrides).fit(untouchable(np.ones((50, 500))))
+
+
+def test_overrides_that_would_be_ignored_are_refused():
+    with pytest.raises(InvalidInput, match=r"init='random' has no votes"):
+        DPKMeans(4, init="random", plan_overrides={"splits": 2}).plan(100, 5)
+    with pytest.raises(InvalidInput, match="leave one out"):
+        DPKMeans(4, n_rounds=3, plan_overrides={"rounds": 4}).plan(100, 5)
+
+
+def test_shares_that_sum_to_one_but_for_rounding_are_scaled():
+    shares = {"mean": 0.03 + 9e-10}
+    model = DPKMeans(2, plan_overrides={"shares": shares}, n_rounds=2).fit(np.eye(40)[:, :5])
+    assert sum(model.shares().values()) == pytest.approx(1.0, abs=1e-15)
+
+
+def test_a_plan_of_another_version_or_hand(tmp_path):
+    rows, _ = blobs(500, 3, 2, 0.1)
+    path = tmp_path / "m.safetensors"
+    DPKMeans(2).fit(rows).save(path)
+    _, arrays, header = read_model(path)
+    for damage in ({"rounds": "ten"}, {"vote_cells": -1}, {"round": 3}):
+        write_model(path, "kmeans", arrays, header | {"plan": header["plan"] | damage})
+        with pytest.raises(ModelFileError, match="write the model again"):
+            DPKMeans.load(path)
+    del header["plan"]  # as version 0.1.0 wrote it
+    write_model(path, "kmeans", arrays, header)
+    assert DPKMeans.load(path).plan_ is None
 
 
 def test_many_small_clusters_are_all_found():

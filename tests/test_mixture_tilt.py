@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from threadpoolctl import threadpool_limits
 
 import reference_tilt
 from cloister import DPGaussianMixture
@@ -187,6 +188,27 @@ def test_tilt_is_refused_where_no_line_tells_classes_apart(shape, classes):
 def test_what_tilt_may_be(tilt):
     with pytest.raises((InvalidInput, InvalidType), match=r"^tilt"):
         DPGaussianMixture(tilt=tilt).shares()
+
+
+def test_a_fit_resumes_with_another_number_of_threads(tmp_path):
+    """Sums in another order would make the next gradient another question."""
+    X, y = rows_of(400, 300, 3)
+    noise = {"classes": range(3), "tilt": True, "unsafe_noise_seed": 0}
+    fits = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            fits.append(DPGaussianMixture(**noise).fit(X, y))
+    assert (fits[0].means_ == fits[1].means_).all()
+
+
+def test_the_transform_is_that_of_the_fit(tmp_path):
+    X, y = rows_of(500, 6, 3)
+    model = DPGaussianMixture(classes=range(3), row_transform="root", tilt=True).fit(X, y)
+    before = model.predict_proba(X)
+    model.row_transform = None
+    assert (model.predict_proba(X) == before).all()
+    with pytest.raises(InvalidInput, match="row_transform=None"):
+        model.save(tmp_path / "model")
 
 
 def test_saved_model_has_both_faces(tmp_path):

@@ -38,6 +38,22 @@ def test_the_transform_is_the_mixtures(tmp_path):
             Probe.load(tmp_path / "q")
 
 
+def test_a_failed_fit_leaves_the_probe_of_before():
+    """Weights of real rows must never stand beside the guarantee of a mixture."""
+    rng = np.random.default_rng(0)
+    probe = Probe(**SMALL | {"hidden": 3}).fit(
+        rng.normal(size=(200, 10)), rng.integers(3, size=200)
+    )
+    before = dict(vars(probe))
+    probe.set_params(learning_rate=1e30)
+    with pytest.raises(InvalidInput):
+        probe.fit_mixture(fitted(epsilon=4.0))
+    after = dict(vars(probe), learning_rate=before["learning_rate"])
+    assert after.keys() == before.keys()
+    assert all(after[name] is before[name] for name in before)
+    assert probe.privacy_ is None
+
+
 def test_the_guarantee_travels(tmp_path):
     mixture = fitted(epsilon=3.0, names=NAMES, encoder_id="resnet")
     probe = Probe(**SMALL).fit_mixture(mixture)

@@ -13,7 +13,7 @@ from cloister.codes import MAX_FEATURES, CodeGrid
 from cloister.dp_kmeans_fit import KMeansCourse
 from cloister.dp_kmeans_labels import labelled_chunks
 from cloister.dp_kmeans_parameters import checked_counts, kind_of_init, plan_overrides, public_start
-from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan, vote_cells
+from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan
 from cloister.model_file import model_array, model_value
 from cloister.parameters import (
     check_flag,
@@ -81,8 +81,9 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Rows of each cluster in the last round, with noise.
     n_iter_ : int
         Rounds made.
-    plan_ : KMeansPlan
-        What the fit did, from the noisy number of rows.
+    plan_ : KMeansPlan or None
+        What the fit was to do, from the noisy number of rows; `privacy_.events` are the releases
+        that it made. None in models of version 0.1.0.
     privacy_ : PrivacyGuarantee
         `privacy_.statement()` is a paragraph to read.
     labels_ : array of shape (n,), int32
@@ -202,12 +203,13 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         if compute_labels:
             require_rereadable(source, "leave compute_labels=False")
         features = feature_attributes(with_features(X, source))
+        planned = self.plan(self.n_hint or 1, source.d)  # refuses overrides that are none
+        cells = max(planned.vote_cells, 2 * k if planned.splits else k)
         check_release_size(
-            f"n_clusters={k} and {source.d} features in X",
-            vote_cells(k) * (source.d + 1),
+            f"n_clusters={k} and {source.d} features in X, which make {cells} cells,",
+            cells * (source.d + 1),
             way_out="ask for fewer clusters, or use a smaller embedding",
         )
-        self.plan(self.n_hint or 1, source.d)  # refuses overrides that are none
         grid = CodeGrid(source.d, parameters.clip_norm)
         start = public_start(self.init, k, source.d)
         public = public_parameters(self, source.d, {"public_seed": seed, "plan": shares})
@@ -220,7 +222,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         # Only now: an object never holds centres of one fit and the guarantee of another.
         set_features(self, features)
         self.cluster_centers_, self.noisy_counts_, self.n_iter_ = centres, noisy_counts, n_iter
-        self.plan_ = plan
+        self.plan_: KMeansPlan | None = plan
         self.privacy_ = state_guarantee(release, parameters)
         self.__dict__.pop("labels_", None)  # of an earlier fit
         if compute_labels:
@@ -267,7 +269,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}
 
     def _header(self) -> dict[str, Any]:
-        return {"rounds": self.n_iter_, "plan": asdict(self.plan_)}
+        plan = {} if self.plan_ is None else {"plan": asdict(self.plan_)}
+        return {"rounds": self.n_iter_, **plan}
 
     def _restore(
         self,
@@ -279,7 +282,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.cluster_centers_ = model_array(path, arrays, "cluster_centers", float, (k, d))
         self.noisy_counts_ = model_array(path, arrays, "noisy_counts", float, (k,))
         self.n_iter_ = model_value(path, header, "rounds", int)
-        self.plan_ = KMeansPlan.of_header(model_value(path, header, "plan", dict))
+        stored = model_value(path, header, "plan", dict) if "plan" in header else None
+        self.plan_ = None if stored is None else KMeansPlan.of_header(stored)
 
     def _labels(self, source: Source, on_invalid: str) -> NDArray[np.int32]:
         parts = labelled_chunks(source, self.cluster_centers_, self.privacy_.clip_norm, on_invalid)

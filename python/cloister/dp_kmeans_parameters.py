@@ -24,8 +24,14 @@ def plan_overrides(estimator: Any) -> dict[str, Any]:
     overrides = {} if estimator.plan_overrides is None else estimator.plan_overrides
     if not isinstance(overrides, Mapping):
         raise InvalidType(f"plan_overrides must be a mapping or None, got {overrides!r}")
-    rounds = {} if estimator.n_rounds is None else {"rounds": estimator.n_rounds}
-    return {**overrides, **rounds}
+    if estimator.n_rounds is None:
+        return dict(overrides)
+    if "rounds" in overrides:
+        raise InvalidInput(
+            f"n_rounds={estimator.n_rounds} and plan_overrides['rounds']={overrides['rounds']} say "
+            "the same thing; leave one out"
+        )
+    return {**overrides, "rounds": estimator.n_rounds}
 
 
 def checked_counts(estimator: Any) -> int:

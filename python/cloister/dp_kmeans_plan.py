@@ -6,7 +6,7 @@ count of the first release.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from math import isinf, sqrt
+from math import inf, isinf, sqrt
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,11 @@ CLEAR_VOTE = 4.0
 CLEAR_MEAN = 1.1
 
 MOST_SPLITS = 2
+
+OF_VOTES = ("vote_cells", "least_rows", "splits", "lift_radius", "split_offset")
+"""Fields that only a start by votes has."""
+
+SHARE_TOLERANCE = 1e-9
 
 FEWEST_ROUNDS, MOST_ROUNDS, MOST_NOISELESS_ROUNDS = 5, 10, 100
 
@@ -65,8 +70,13 @@ class KMeansPlan:
     def of_header(cls, header: Mapping[str, Any]) -> "KMeansPlan":
         """Return the plan of a model file; raise ValueError or TypeError if it is none."""
         shares = {str(name): float(value) for name, value in header["shares"].items()}
-        rest = {name: _checked(name, header[name]) for name in header if name != "shares"}
-        return cls(shares=shares, **rest)
+        numbers = {name: value for name, value in header.items() if name != "shares"}
+        plan = cls(shares=shares, **numbers)
+        for name, value in numbers.items():
+            kind = int if name in ("vote_cells", "splits", "rounds") else float
+            if type(value) is not kind or not 0 <= value < inf:
+                raise ValueError(f"{name}={value!r} in its plan")
+        return plan
 
 
 def kmeans_shares(init: str) -> dict[str, float]:
@@ -107,13 +117,23 @@ def kmeans_plan(
     plan = KMeansPlan(
         shares=shares,
         vote_cells=vote_cells(k) if voted else 0,
-        least_rows=max(CLEAR_VOTE / mu_votes, CLEAR_MEAN * sqrt(d) / mu_lift, 0.5)
-        if voted
-        else 0.0,
+        least_rows=_least_rows(d, mu_votes, mu_lift) if voted else 0.0,
         splits=affordable_splits(n, d, k, mu_split) if voted else 0,
         rounds=residual_rounds(n, d, k, mu_rounds),
     )
-    return replace(plan, **{name: _checked(name, value) for name, value in changed.items()})
+    for name in OF_VOTES:
+        if name in changed and not voted:
+            raise InvalidInput(
+                f"plan_overrides names {name!r}, but init={init!r} has no votes; leave it out, or "
+                "take init='gaussian'"
+            )
+    plan = replace(plan, **{name: _checked(name, value) for name, value in changed.items()})
+    if 0 < plan.vote_cells < k:
+        raise InvalidInput(
+            f"plan_overrides['vote_cells']={plan.vote_cells}, but n_clusters={k} centres are made "
+            "of them: name as many at least, or 0 for no votes"
+        )
+    return plan
 
 
 def vote_cells(k: int) -> int:
@@ -167,17 +187,17 @@ def checked_shares(init: str, overrides: Mapping[str, float] | None) -> dict[str
                 f"plan_overrides['shares'] names {name!r}, but the releases of init={init!r} are "
                 f"{', '.join(shares)}"
             )
-        way_out = "a share of mu squared, in (0, 1]"
+        way_out = "a share of mu squared"
         shares[name] = check_real(
             f"plan_overrides['shares'][{name!r}]", value, 1e-9, 1.0, way_out=way_out
         )
     total = sum(shares.values())
-    if abs(total - 1) > 1e-9:
+    if abs(total - 1) > SHARE_TOLERANCE:
         raise InvalidInput(
             f"plan_overrides['shares'] brings the sum of {', '.join(shares)} to {total:.12g}, but "
             "they share one budget: name as many as it takes to bring it to 1"
         )
-    return shares
+    return {name: share / total for name, share in shares.items()}
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -186,6 +206,8 @@ def _checked(name: str, value: Any) -> Any:
         return check_integer(label, value, 1, 10_000, way_out=way_out)
     if name in ("vote_cells", "splits"):
         return check_integer(label, value, 0, 2**20, way_out=way_out)
+    if name in ("lift_radius", "round_radius"):
+        return check_real(label, value, 1e-6, 1e6, way_out=way_out)
     if name in {field.name for field in fields(KMeansPlan)}:
         return check_real(label, value, 0.0, 1e12, way_out=way_out)
     known = ", ".join(field.name for field in fields(KMeansPlan))

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from cloister._backend import Grid
 from cloister.codes import CODE_BOUND, CodeGrid
 from cloister.privacy.release import Release
-from cloister.seeding import Overview, cluster_samples, counts_and_shifts
+from cloister.seeding import SAMPLES_PER_CENTRE, Overview, cluster_samples, counts_and_shifts
 from cloister.shrinkage import project_to_ball
 from cloister.weighted_kmeans import weighted_kmeans
 
 SAMPLES_PER_CELL = 10
 SEED_SAMPLES = 10_000
-SAMPLES_PER_CENTRE = 20
 RESTARTS = 10  # of k-means on released means: free but for time
 HISTOGRAM_AXES = 3
 HISTOGRAM_BINS = 4096
@@ -59,7 +58,8 @@ class Seeds:
     def directions(self, size: int) -> NDArray[np.float64]:
         """Draw public unit vectors, likelier where the rows vary more."""
         drawn = self._overview.sample(size, self._rng) - self._overview.mean
-        return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
+        norms = np.linalg.norm(drawn, axis=1, keepdims=True)
+        return np.asarray(drawn / np.maximum(norms, np.finfo(np.float64).tiny))
 
     def of_samples(self) -> tuple[NDArray[np.float64], float]:
         """Cluster public samples of the private Gaussian."""

@@ -1,16 +1,16 @@
 """A fitted mixture: what it draws, scores, predicts and stores."""
 
 from collections.abc import Iterator, Mapping
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 from sklearn.utils.validation import check_is_fitted
 
 from cloister.covariance import Covariances
-from cloister.errors import InvalidInput
+from cloister.errors import InvalidInput, ModelFileError
 from cloister.mixture_fit import POOLED_TYPES
 from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
 from cloister.model_file import model_value
@@ -18,7 +18,7 @@ from cloister.parameters import check_flag, check_integer
 from cloister.privacy.session import public_seed
 from cloister.private_model import PrivateModel
 from cloister.sources import finite_float64, rows_a_chunk
-from cloister.transforms import apply_transform, invert_transform
+from cloister.transforms import TRANSFORMS, apply_transform, invert_transform
 
 UNTILTED = "untilted_"  # before the names of arrays in a file
 
@@ -81,7 +81,7 @@ class FittedMixture(PrivateModel):
         seed = public_seed(self.random_state if random_state is None else random_state)
         numbers = self._numbers() if check_flag("tilted", tilted) else self._density()
         rows, components = numbers.sample(n, seed)
-        rows = invert_transform(self.row_transform, rows)
+        rows = invert_transform(self.privacy_.transform, rows)
         labels = self.classes_[components // self._components_a_class()]
         return (rows, labels, self.predict_proba(rows)) if return_proba else (rows, labels)
 
@@ -116,7 +116,7 @@ class FittedMixture(PrivateModel):
         parts = []
         for joint in self._log_densities(X, self._numbers()):
             by_class = logsumexp(joint.reshape(len(joint), len(self.classes_), -1), axis=2)
-            parts.append(np.exp(by_class - logsumexp(by_class, axis=1, keepdims=True)))
+            parts.append(softmax(by_class, axis=1))
         return np.concatenate(parts)
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -170,6 +170,12 @@ class FittedMixture(PrivateModel):
         header: Mapping[str, Any],
     ) -> None:
         self.classes_ = np.asarray(model_value(path, header, "classes", list))
+        name = self.privacy_.transform
+        if name != self.row_transform or (name is not None and name not in TRANSFORMS):
+            raise ModelFileError(
+                f"path: {fspath(path)!r} has row_transform={self.row_transform!r} and a statement "
+                f"with {name!r}, of {list(TRANSFORMS)}; write the model again, by this version"
+            )
         components, d = len(self.classes_) * self.n_components, self.n_features_in_
         numbers, untilted = mixture_numbers(path, arrays, components, d), None
         # Version 0.1.0 tilted nothing, and did not say so.
@@ -197,6 +203,6 @@ class FittedMixture(PrivateModel):
         # So many rows for every dtype and source: a matrix product's bits depend on them.
         for first, chunk in source.chunks(rows_a_chunk(source.d)):
             rows = finite_float64(chunk, first)
-            if self.row_transform is not None:
-                rows = apply_transform(self.row_transform, rows).astype(np.float64)
+            if self.privacy_.transform is not None:
+                rows = apply_transform(self.privacy_.transform, rows).astype(np.float64)
             yield numbers.log_densities(rows)

@@ -10,6 +10,7 @@ Constants were chosen on Fashion-MNIST embeddings and pixels and on MNIST pixels
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cloister._backend import Grid, SoftmaxRegression
 from cloister.codes import CodeGrid
@@ -106,24 +107,26 @@ def fit_tilted_mixture(
     untilted : MixtureNumbers
         Means of the classes and the covariance within them, as they were released.
     """
-    course = _TiltedCourse(release, grid, mus, n_classes)
-    counts = course.class_counts()
-    n = float(counts.sum())
-    priors = counts / n
-    overview = release_overview(
-        release, grid, mus["mean"], mus["scatter"], n_classes=n_classes, n_hint=n
-    )
-    shifts = course.class_shifts(overview, counts)
-    covariances, noise = course.second_moment(overview)
-    within = without(covariances, (shifts * priors[:, None]).T @ shifts)
-    weights = course.descend(overview, priors, covariances, noise)
-    untilted = MixtureNumbers(
-        priors,
-        project_to_ball(overview.mean + shifts, grid.clip_norm),
-        within,
-        np.zeros(n_classes, dtype=np.int64),
-    )
-    return tilted_mixture(weights, priors, overview.mean, covariances), untilted
+    # One thread: sums in another order would make a resumed fit ask another question.
+    with threadpool_limits(1):
+        course = _TiltedCourse(release, grid, mus, n_classes)
+        counts = course.class_counts()
+        n = float(counts.sum())
+        priors = counts / n
+        overview = release_overview(
+            release, grid, mus["mean"], mus["scatter"], n_classes=n_classes, n_hint=n
+        )
+        shifts = course.class_shifts(overview, counts)
+        covariances, noise = course.second_moment(overview)
+        within = without(covariances, (shifts * priors[:, None]).T @ shifts)
+        weights = course.descend(overview, priors, covariances, noise)
+        untilted = MixtureNumbers(
+            priors,
+            project_to_ball(overview.mean + shifts, grid.clip_norm),
+            within,
+            np.zeros(n_classes, dtype=np.int64),
+        )
+        return tilted_mixture(weights, priors, overview.mean, covariances), untilted
 
 
 class _TiltedCourse(MixtureCourse):

@@ -58,7 +58,7 @@ def apply_transform(name: str | None, rows: NDArray[Any]) -> NDArray[np.float32]
     array of shape (n, d), float32
     """
     mapped = _float32(rows)
-    return mapped if name is None else _unit(_signed_root(mapped))
+    return mapped if _is_identity(name) else _unit(_signed_root(mapped))
 
 
 def invert_transform(name: str | None, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -69,7 +69,12 @@ def invert_transform(name: str | None, rows: NDArray[np.float32]) -> NDArray[np.
     name : "root" or None
     rows : array of shape (n, d), float32
     """
-    return rows if name is None else _unit(rows * np.abs(rows))
+    return rows if _is_identity(name) else _unit(rows * np.abs(rows))
+
+
+def _is_identity(name: str | None) -> bool:
+    """Say whether there is no transform; refuse one that this version does not know."""
+    return name is None or not check_choice("row_transform", name, TRANSFORMS)
 
 
 class TransformedRows:

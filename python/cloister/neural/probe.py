@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from copy import copy
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -147,6 +149,16 @@ class Probe(ClassifierMixin, BaseEstimator):
         X may be a numpy array or torch tensor of any float or integer dtype; it is computed in
         float32, a batch at a time. Labels are integers or strings.
         """
+        return self._become(lambda probe: probe._fit(X, y))
+
+    def _become(self, train_copy: Callable[[Self], None]) -> Self:
+        # A failed fit must not leave weights of real rows beside the guarantee of a mixture.
+        trained = copy(self)
+        train_copy(trained)
+        self.__dict__ = trained.__dict__
+        return self
+
+    def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
         self.check_parameters()
         generator = as_generator(self.random_state)
         with typed_errors("X, y"):
@@ -159,7 +171,6 @@ class Probe(ClassifierMixin, BaseEstimator):
         parts = split(targets, float(self.validation_fraction), generator)
         examples = LabelledRows(rows, self._standardise, targets.astype(np.int64), parts)
         self._take(train(examples, len(self.classes_), self._plan(generator)))
-        return self
 
     def fit_mixture(self, mixture: DPGaussianMixture, n_samples: int | None = None) -> Self:
         """Train on fresh samples of a private mixture; free of privacy cost.
@@ -190,6 +201,9 @@ class Probe(ClassifierMixin, BaseEstimator):
         InvalidInput, InvalidType
             If the mixture is none, not fitted, or of another encoder.
         """
+        return self._become(lambda probe: probe._fit_mixture(mixture, n_samples))
+
+    def _fit_mixture(self, mixture: DPGaussianMixture, n_samples: int | None) -> None:
         self.check_parameters()
         generator = as_generator(self.random_state)
         mixture = check_mixture(mixture, self.encoder_id)
@@ -198,7 +212,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         n = check_integer("n_samples", n, 1, 2**40, way_out="how many rows to draw for an epoch")
         set_features(self, known_features(mixture))
         self.classes_ = mixture.classes_
-        self.transform_ = mixture.row_transform
+        self.transform_ = mixture.privacy_.transform
         self.privacy_ = mixture.privacy_
         self.encoder_id_ = mixture.encoder_id if self.encoder_id is None else self.encoder_id
         plan = self._plan(generator)
@@ -209,7 +223,6 @@ class Probe(ClassifierMixin, BaseEstimator):
         fraction = float(self.validation_fraction)
         examples = MixtureExamples(mixture, self._standardise, n, fraction, plan.seed)
         self._take(train(examples, n_classes, plan, start))
-        return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the probability of each class, shape (n, n_classes), columns as in `classes_`."""
