@@ -98,10 +98,7 @@ class Seeds:
     ) -> tuple[NDArray[np.float64], float]:
         """Cluster the points of a vote, weighted by what their counts have beyond their noise."""
         left = noisy_counts - noise
-        kept = np.argsort(-left)[: max(self._k, int((left > 0).sum()))]
-        weights = np.maximum(left[kept], 1e-3 * max(float(left.max()), 1.0))
-        centres, inertia = weighted_kmeans(points[kept], weights, self._k, self._rng)
-        return centres, float(inertia / weights.sum() + spread)
+        return self._cluster(points, left, int((left > 0).sum()), spread)
 
     def lift(
         self, name: str, cells: NDArray[np.float64], radius: float, within: float, mu: float
@@ -127,9 +124,16 @@ class Seeds:
         _, shifts = counts_and_shifts(tally)
         points = project_to_ball(self._grid.decode(on_grid[0]) + shifts[0], clip_norm)
         noisy_counts = tally.noisy_counts[0]
-        enough = max(self._k, int((noisy_counts > 2 * tally.count_noise).sum()))
-        kept = np.argsort(-noisy_counts)[:enough]  # cells of nothing but noise are dropped
-        weights = np.maximum(noisy_counts[kept], 1e-3 * max(float(noisy_counts.max()), 1.0))
+        return self._cluster(
+            points, noisy_counts, int((noisy_counts > 2 * tally.count_noise).sum()), within
+        )
+
+    def _cluster(
+        self, points: NDArray[np.float64], counts: NDArray[np.float64], clear: int, within: float
+    ) -> tuple[NDArray[np.float64], float]:
+        """Cluster the points of the `clear` largest noisy counts: the others are only noise."""
+        kept = np.argsort(-counts)[: max(self._k, clear)]
+        weights = np.maximum(counts[kept], 1e-3 * max(float(counts.max()), 1.0))
         centres, inertia = weighted_kmeans(
             points[kept], weights, self._k, self._rng, n_init=RESTARTS
         )
