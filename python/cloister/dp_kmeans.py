@@ -217,8 +217,10 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
             parameters, source, lambda: encode_labels(None, source.n), public
         ) as release:
             rng, init = np.random.default_rng(seed), kind_of_init(self.init)
-            course = KMeansCourse(release, grid, parameters, init, plan_overrides(self), rng)
-            centres, noisy_counts, n_iter, plan = course.run(start, k, self.n_hint)
+            course = KMeansCourse(release, grid, parameters, shares, rng)
+            centres, noisy_counts, n_iter, plan = course.run(
+                init, start, k, self.n_hint, plan_overrides(self)
+            )
         # Only now: an object never holds centres of one fit and the guarantee of another.
         set_features(self, features)
         self.cluster_centers_, self.noisy_counts_, self.n_iter_ = centres, noisy_counts, n_iter

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.codes import CodeGrid
-from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan
+from cloister.dp_kmeans_plan import KMeansPlan, kmeans_plan
 from cloister.dp_kmeans_seeds import Seeds
 from cloister.privacy.release import Release
 from cloister.privacy.session import PrivacyParameters
@@ -30,10 +30,8 @@ class KMeansCourse:
         The public grid.
     parameters : PrivacyParameters
         Tell mu.
-    init : str
-        One of `INITS`, or "array".
-    overrides : mapping, optional
-        Fields of the plan that the caller fixed.
+    shares : mapping
+        Share of mu^2 of each release.
     rng : numpy.random.Generator
         Public randomness.
     """
@@ -43,61 +41,115 @@ class KMeansCourse:
         release: Release,
         grid: CodeGrid,
         parameters: PrivacyParameters,
-        init: str,
-        overrides: Mapping[str, Any] | None,
+        shares: Mapping[str, float],
         rng: np.random.Generator,
     ) -> None:
         self._release = release
         self._grid = grid
         self._parameters = parameters
-        self._init = init
-        self._overrides = overrides
-        self._shares = checked_shares(init, (overrides or {}).get("shares"))
+        self._shares = dict(shares)
         self._rng = rng
 
     def _mu(self, name: str) -> float:
         return self._parameters.mu_of_share(self._shares[name])
 
     def run(
-        self, start: NDArray[np.float64] | str, k: int, n_hint: int | None
+        self,
+        init: str,
+        start: NDArray[np.float64] | str,
+        k: int,
+        n_hint: int | None,
+        overrides: Mapping[str, Any] | None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], int, KMeansPlan]:
-        """Return centres, the last round's noisy counts, the number of rounds and the plan."""
+        """Return centres, the last round's noisy counts, the number of rounds and the plan.
+
+        Parameters
+        ----------
+        init : str
+            One of `INITS`, or "array".
+        start : array of shape (k, d) or str
+            Public centres, or `init`.
+        k : int
+            Centres wanted.
+        n_hint : int, optional
+            Public number of rows.
+        overrides : mapping, optional
+            Fields of the plan that the caller fixed.
+        """
         overview = release_overview(
             self._release,
             self._grid,
             self._mu("mean"),
             self._mu("scatter"),
-            spectrum=self._init == "gaussian",
+            spectrum=init == "gaussian",
             n_hint=n_hint,
         )
         mu, d = self._parameters.mu, self._grid.d
-        plan = kmeans_plan(self._init, overview.noisy_n, d, k, mu, self._overrides)
-        centres, within = self._first_centres(start, k, overview, plan)
+        plan = kmeans_plan(init, overview.noisy_n, d, k, mu, overrides)
+        centres, counts, n_rounds = self.centres(start, k, overview, plan, overview.mean[None])
+        return centres[0], counts[0], n_rounds, plan
+
+    def centres(
+        self,
+        start: NDArray[np.float64] | str,
+        k: int,
+        overview: Overview,
+        plan: KMeansPlan,
+        means: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+        """Find and move k centres of each class.
+
+        Parameters
+        ----------
+        start : array of shape (k, d) or str
+            As for `run`.
+        k : int
+            Centres wanted of each class.
+        overview : Overview
+            The private Gaussian of the rows about their means.
+        plan : KMeansPlan
+        means : array of shape (classes, d)
+            Noisy means of the classes.
+
+        Returns
+        -------
+        centres : array of shape (classes, k, d)
+        noisy_counts : array of shape (classes, k)
+            Of the last round.
+        n_rounds : int
+        """
+        centres, within = self._first_centres(start, k, overview, plan, means)
         within = min(within, overview.scatter)
-        return *self._rounds(centres, within, overview, plan), plan
+        return self._rounds(centres, within, overview.scatter, means, plan)
 
     def _first_centres(
-        self, start: NDArray[np.float64] | str, k: int, overview: Overview, plan: KMeansPlan
+        self,
+        start: NDArray[np.float64] | str,
+        k: int,
+        overview: Overview,
+        plan: KMeansPlan,
+        means: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], float]:
         """Return first centres and the mean squared distance that they are expected to leave."""
         if not isinstance(start, str):
-            return project_to_ball(start, self._grid.clip_norm), overview.scatter
-        seeds = Seeds(self._release, self._grid, overview, k, self._rng)
+            return project_to_ball(start, self._grid.clip_norm)[None], overview.scatter
+        seeds = Seeds(self._release, self._grid, overview, k, self._rng, means)
         if start == "histogram":
             return seeds.of_histogram(self._mu("histogram"))
         if start == "random":
-            return seeds.samples(k), overview.scatter
+            return seeds.samples(k)[None], overview.scatter
         if plan.vote_cells == 0:
             self._leave("votes", "lift", "split")
             return seeds.of_samples()
         cells, noisy_counts, noise, spread = seeds.vote(plan.vote_cells, self._mu("votes"))
-        many = int((noisy_counts > plan.least_rows).sum())
-        if 2 * many < k:  # too few for a lift
+        many = (noisy_counts > plan.least_rows).sum(axis=1)
+        if 2 * np.median(many) < k:  # too few for a lift
             self._leave("lift", "split")
             return seeds.of_votes(cells, noisy_counts, noise, spread)
-        kept = np.argsort(-noisy_counts)[: max(many, k)]
+        kept = np.argsort(-noisy_counts, axis=1)[:, : max(int(many.max()), k)]
+        cells = np.take_along_axis(cells, kept[:, :, None], axis=1)
         radius = plan.lift_radius * np.sqrt(spread)
-        centres, within = seeds.lift("lift", cells[kept], radius, spread / 2, self._mu("lift"))
+        centres, within = seeds.lift("lift", cells, radius, spread / 2, self._mu("lift"))
         if plan.splits == 0:
             self._leave("split")
             return centres, within
@@ -118,13 +170,18 @@ class KMeansCourse:
         mu = self._mu("split") / float(np.sqrt(plan.splits))
         rms = np.sqrt(within)
         for number in range(1, plan.splits + 1):
-            offsets = plan.split_offset * rms * seeds.directions(len(centres))
-            halves = np.concatenate([centres + offsets, centres - offsets])
+            offsets = plan.split_offset * rms * seeds.directions(centres.shape[1])
+            halves = np.concatenate([centres + offsets, centres - offsets], axis=1)
             centres, _ = seeds.lift(f"split {number}", halves, plan.lift_radius * rms, 0.0, mu)
         return centres
 
     def _rounds(
-        self, centres: NDArray[np.float64], within: float, overview: Overview, plan: KMeansPlan
+        self,
+        centres: NDArray[np.float64],
+        within: float,
+        scatter: float,
+        means: NDArray[np.float64],
+        plan: KMeansPlan,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
         """Move centres by noisy residual means; the radius follows the scatter left over."""
         mu = self._mu("rounds") / float(np.sqrt(plan.rounds))
@@ -133,14 +190,14 @@ class KMeansCourse:
             radius = 2 * clip_norm
             if not noiseless:
                 radius = min(plan.round_radius * within**0.5, radius)
-            on_grid = self._grid.round_centres(centres)[None]
+            on_grid = self._grid.round_centres(centres)
             tally = self._release.tally(f"round {number}", on_grid, mu, radius=radius)
             counts, shifts = counts_and_shifts(tally)
-            before, centres = centres, self._grid.decode(on_grid[0]) + shifts[0]
+            before, centres = centres, self._grid.decode(on_grid) + shifts
             centres = project_to_ball(centres, clip_norm)
-            shares = counts[0] / counts.sum()
-            between = float(shares @ ((centres - overview.mean) ** 2).sum(axis=1))
-            within = max(overview.scatter - between, within / 16, 1e-4 * overview.scatter)
+            shares = counts / counts.sum()
+            between = float((shares * ((centres - means[:, None]) ** 2).sum(axis=2)).sum())
+            within = max(scatter - between, within / 16, 1e-4 * scatter)
             if noiseless and np.abs(centres - before).max() < self._grid.row_clip.step:
                 break
-        return centres, tally.noisy_counts[0], number
+        return centres, tally.noisy_counts, number

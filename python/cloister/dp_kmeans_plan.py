@@ -110,17 +110,8 @@ def kmeans_plan(
     """
     changed = dict(overrides or {})
     shares = checked_shares(init, changed.pop("shares", None))
-    voted = init == "gaussian"
-    mu_votes, mu_lift, mu_split, mu_rounds = (
-        mu * sqrt(shares.get(name, 0.0)) for name in ("votes", "lift", "split", "rounds")
-    )
-    plan = KMeansPlan(
-        shares=shares,
-        vote_cells=vote_cells(k) if voted else 0,
-        least_rows=_least_rows(d, mu_votes, mu_lift) if voted else 0.0,
-        splits=affordable_splits(n, d, k, mu_split) if voted else 0,
-        rounds=residual_rounds(n, d, k, mu_rounds),
-    )
+    plan = plan_of_shares(shares, n, d, k, mu)
+    voted = "votes" in shares
     for name in OF_VOTES:
         if name in changed and not voted:
             raise InvalidInput(
@@ -134,6 +125,21 @@ def kmeans_plan(
             "of them: name as many at least, or 0 for no votes"
         )
     return plan
+
+
+def plan_of_shares(shares: Mapping[str, float], n: float, d: int, k: int, mu: float) -> KMeansPlan:
+    """Return the rules' plan for releases that take these shares of mu^2."""
+    voted = "votes" in shares
+    mu_votes, mu_lift, mu_split, mu_rounds = (
+        mu * sqrt(shares.get(name, 0.0)) for name in ("votes", "lift", "split", "rounds")
+    )
+    return KMeansPlan(
+        shares=shares,
+        vote_cells=vote_cells(k) if voted else 0,
+        least_rows=_least_rows(d, mu_votes, mu_lift) if voted else 0.0,
+        splits=affordable_splits(n, d, k, mu_split) if voted else 0,
+        rounds=residual_rounds(n, d, k, mu_rounds),
+    )
 
 
 def vote_cells(k: int) -> int:

@@ -21,7 +21,9 @@ HISTOGRAM_BINS = 4096
 
 
 class Seeds:
-    """Ways to k first centres; each returns them with the mean squared distance they may leave.
+    """Ways to k first centres a class; each returns them with the mean squared distance they leave.
+
+    Classes have one private Gaussian, about means of their own; public points are the same in all.
 
     Parameters
     ----------
@@ -32,9 +34,11 @@ class Seeds:
     overview : Overview
         What the first releases said.
     k : int
-        Centres wanted.
+        Centres wanted of each class.
     rng : numpy.random.Generator
         Public randomness.
+    means : array of shape (classes, d)
+        Noisy means of the classes; that of the overview where there is one class.
     """
 
     def __init__(
@@ -44,16 +48,22 @@ class Seeds:
         overview: Overview,
         k: int,
         rng: np.random.Generator,
+        means: NDArray[np.float64],
     ) -> None:
         self._release = release
         self._grid = grid
         self._overview = overview
         self._k = k
         self._rng = rng
+        self._shifts = means - overview.mean
 
     def samples(self, size: int) -> NDArray[np.float64]:
         """Draw public points from the private Gaussian, inside the ball."""
         return project_to_ball(self._overview.sample(size, self._rng), self._grid.clip_norm)
+
+    def _in_classes(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Carry public points (m, d) about the overall mean to every class: (classes, m, d)."""
+        return project_to_ball(points + self._shifts[:, None], self._grid.clip_norm)
 
     def directions(self, size: int) -> NDArray[np.float64]:
         """Draw public unit vectors, likelier where the rows vary more."""
@@ -64,7 +74,8 @@ class Seeds:
     def of_samples(self) -> tuple[NDArray[np.float64], float]:
         """Cluster public samples of the private Gaussian."""
         size = max(SEED_SAMPLES, SAMPLES_PER_CENTRE * self._k)
-        return cluster_samples(self.samples(size), self._k, self._rng)
+        centres, spread = cluster_samples(self.samples(size), self._k, self._rng)
+        return self._in_classes(centres), spread
 
     def vote(
         self, cells: int, mu: float
@@ -75,8 +86,8 @@ class Seeds:
 
         Returns
         -------
-        points : array of shape (cells, d)
-        noisy_counts : array of shape (cells,)
+        points : array of shape (classes, cells, d)
+        noisy_counts : array of shape (classes, cells)
         noise : float
             Standard deviation of the noise of a count.
         spread : float
@@ -85,9 +96,9 @@ class Seeds:
         points, spread = cluster_samples(
             self.samples(SAMPLES_PER_CELL * cells), cells, self._rng, init="random", max_iter=3
         )
-        on_grid = self._grid.round_centres(points)[None]
+        on_grid = self._grid.round_centres(self._in_classes(points))
         noisy_counts, noise = self._release.counts("votes", on_grid, mu)
-        return self._grid.decode(on_grid[0]), noisy_counts[0], noise, spread
+        return self._grid.decode(on_grid), noisy_counts, noise, spread
 
     def of_votes(
         self,
@@ -98,7 +109,7 @@ class Seeds:
     ) -> tuple[NDArray[np.float64], float]:
         """Cluster the points of a vote, weighted by what their counts have beyond their noise."""
         left = noisy_counts - noise
-        return self._cluster(points, left, int((left > 0).sum()), spread)
+        return self._cluster(points, left, (left > 0).sum(axis=1), spread)
 
     def lift(
         self, name: str, cells: NDArray[np.float64], radius: float, within: float, mu: float
@@ -109,8 +120,8 @@ class Seeds:
         ----------
         name : str
             Of the release.
-        cells : array of shape (m, d)
-            Public points, at least k.
+        cells : array of shape (classes, m, d)
+            Public points, at least k a class.
         radius : float
             Clip of residuals.
         within : float
@@ -119,25 +130,30 @@ class Seeds:
             Gaussian-DP cost.
         """
         clip_norm = self._grid.clip_norm
-        on_grid = self._grid.round_centres(cells)[None]
+        on_grid = self._grid.round_centres(cells)
         tally = self._release.tally(name, on_grid, mu, radius=min(radius, 2 * clip_norm))
         _, shifts = counts_and_shifts(tally)
-        points = project_to_ball(self._grid.decode(on_grid[0]) + shifts[0], clip_norm)
-        noisy_counts = tally.noisy_counts[0]
-        return self._cluster(
-            points, noisy_counts, int((noisy_counts > 2 * tally.count_noise).sum()), within
-        )
+        points = project_to_ball(self._grid.decode(on_grid) + shifts, clip_norm)
+        noisy_counts = tally.noisy_counts
+        clear = (noisy_counts > 2 * tally.count_noise).sum(axis=1)
+        return self._cluster(points, noisy_counts, clear, within)
 
     def _cluster(
-        self, points: NDArray[np.float64], counts: NDArray[np.float64], clear: int, within: float
+        self,
+        points: NDArray[np.float64],
+        noisy_counts: NDArray[np.float64],
+        clear: NDArray[np.int64],
+        within: float,
     ) -> tuple[NDArray[np.float64], float]:
-        """Cluster the points of the `clear` largest noisy counts: the others are only noise."""
-        kept = np.argsort(-counts)[: max(self._k, clear)]
-        weights = np.maximum(counts[kept], 1e-3 * max(float(counts.max()), 1.0))
-        centres, inertia = weighted_kmeans(
-            points[kept], weights, self._k, self._rng, n_init=RESTARTS
-        )
-        return centres, float(inertia / weights.sum() + within)
+        """Cluster the points of the `clear` largest counts of a class: the others are only noise."""
+        centres, inertia, total = [], 0.0, 0.0
+        for some, counts, n_clear in zip(points, noisy_counts, clear, strict=True):
+            kept = np.argsort(-counts)[: max(self._k, int(n_clear))]
+            weights = np.maximum(counts[kept], 1e-3 * max(float(counts.max()), 1.0))
+            found, left = weighted_kmeans(some[kept], weights, self._k, self._rng, n_init=RESTARTS)
+            centres.append(found)
+            inertia, total = inertia + left, total + float(weights.sum())
+        return np.stack(centres), float(inertia / total + within)
 
     def of_histogram(self, mu: float) -> tuple[NDArray[np.float64], float]:
         """Cluster public points drawn from a noisy histogram over a few random directions.
@@ -168,4 +184,6 @@ class Seeds:
         positions = (origins + (places + self._rng.random(places.shape)) * width) / steps
         offsets = positions - directions @ overview.mean
         points = project_to_ball(overview.mean + offsets @ directions, grid.clip_norm)
-        return cluster_samples(points, self._k, self._rng, n_init=10)  # restarts are free
+        # Restarts are free.
+        centres, spread = cluster_samples(points, self._k, self._rng, n_init=10)
+        return self._in_classes(centres), spread
