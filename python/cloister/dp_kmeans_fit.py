@@ -5,7 +5,7 @@ rounds follow from public numbers and from earlier releases, never from the rows
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,28 @@ from cloister.privacy.release import Release
 from cloister.privacy.session import PrivacyParameters
 from cloister.seeding import Overview, counts_and_shifts, release_overview
 from cloister.shrinkage import project_to_ball
+
+
+class NoisyCentres(NamedTuple):
+    """What the rounds of a fit leave.
+
+    Attributes
+    ----------
+    centres : array of shape (classes, k, d)
+    noisy_counts : array of shape (classes, k)
+        Of the last round.
+    count_noise : float
+        Standard deviation of the noise of each.
+    within : float
+        Estimate of the mean squared distance of rows to their centre.
+    n_rounds : int
+    """
+
+    centres: NDArray[np.float64]
+    noisy_counts: NDArray[np.float64]
+    count_noise: float
+    within: float
+    n_rounds: int
 
 
 class KMeansCourse:
@@ -86,8 +108,8 @@ class KMeansCourse:
         )
         mu, d = self._parameters.mu, self._grid.d
         plan = kmeans_plan(init, overview.noisy_n, d, k, mu, overrides)
-        centres, counts, n_rounds = self.centres(start, k, overview, plan, overview.mean[None])
-        return centres[0], counts[0], n_rounds, plan
+        found = self.centres(start, k, overview, plan, overview.mean[None])
+        return found.centres[0], found.noisy_counts[0], found.n_rounds, plan
 
     def centres(
         self,
@@ -96,7 +118,7 @@ class KMeansCourse:
         overview: Overview,
         plan: KMeansPlan,
         means: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    ) -> NoisyCentres:
         """Find and move k centres of each class.
 
         Parameters
@@ -110,13 +132,6 @@ class KMeansCourse:
         plan : KMeansPlan
         means : array of shape (classes, d)
             Noisy means of the classes.
-
-        Returns
-        -------
-        centres : array of shape (classes, k, d)
-        noisy_counts : array of shape (classes, k)
-            Of the last round.
-        n_rounds : int
         """
         centres, within = self._first_centres(start, k, overview, plan, means)
         within = min(within, overview.scatter)
@@ -182,7 +197,7 @@ class KMeansCourse:
         scatter: float,
         means: NDArray[np.float64],
         plan: KMeansPlan,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    ) -> NoisyCentres:
         """Move centres by noisy residual means; the radius follows the scatter left over."""
         mu = self._mu("rounds") / float(np.sqrt(plan.rounds))
         clip_norm, noiseless = self._grid.clip_norm, np.isinf(mu)
@@ -200,4 +215,4 @@ class KMeansCourse:
             within = max(scatter - between, within / 16, 1e-4 * scatter)
             if noiseless and np.abs(centres - before).max() < self._grid.row_clip.step:
                 break
-        return centres, tally.noisy_counts, number
+        return NoisyCentres(centres, tally.noisy_counts, tally.count_noise, within, number)

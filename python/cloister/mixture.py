@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
 
+from cloister.mixture_components import fit_components
 from cloister.mixture_fit import check_size, fit_mixture, mixture_plan
 from cloister.mixture_model import FittedMixture
 from cloister.mixture_tilt import TILTED_PLAN, fit_tilted_mixture, is_tilted
@@ -222,9 +223,12 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             mus = {name: parameters.mu_of_share(share) for name, share in plan.items()}
             if self._is_tilted(len(classes), source.d):
                 numbers, untilted = fit_tilted_mixture(release, grid, mus, len(classes))
+            elif self.n_components == 1:
+                numbers = fit_mixture(release, grid, mus, len(classes), self.covariance_type)
+                untilted = None
             else:
                 shape = len(classes), self.n_components, self.covariance_type
-                numbers, untilted = fit_mixture(release, grid, mus, *shape, seed), None
+                numbers, untilted = fit_components(release, grid, parameters, *shape, seed), None
         set_features(self, features)
         self.classes_ = classes
         self._take(numbers, untilted)

@@ -12,17 +12,25 @@ from cloister.covariance import Covariances
 from cloister.mixture_numbers import MixtureNumbers
 from cloister.parameters import check_choice, check_integer, check_release_size
 from cloister.privacy.release import Release
-from cloister.seeding import (
-    SAMPLES_PER_CENTRE,
-    Overview,
-    cluster_samples,
-    counts_and_shifts,
-    release_overview,
-)
+from cloister.seeding import Overview, counts_and_shifts, release_overview
 from cloister.shrinkage import denoise_spectrum, positive_spectrum, project_to_ball
 
 COVARIANCE_TYPES = ("tied", "full", "diag", "spherical", "low_rank")
 POOLED_TYPES = ("tied", "low_rank")
+
+COMPONENTS_PLAN = {
+    "mean": 0.02,
+    "scatter": 0.01,
+    "class means": 0.05,
+    "second moments": 0.10,
+    "votes": 0.05,
+    "lift": 0.10,
+    "split": 0.08,
+    "rounds": 0.27,
+    "component scatters": 0.04,
+    "component second moments": 0.28,
+}
+"""With more than one component a class; see `cloister.mixture_components`."""
 
 # Radii, in units of the released root-mean-square distance. Where noise does not matter the clip
 # opens up to LARGEST_RADIUS, so that it biases nothing.
@@ -32,8 +40,7 @@ FREE_MEAN_NOISE = 0.005  # a clip opens while the noise of a mean stays below th
 FREE_MOMENT_NOISE = 0.02  # ... and that of an eigenvalue below this part of the average variance
 SMALLEST_MOMENT_RADIUS = 0.7
 
-SEED_SAMPLES = 2000  # public samples a component, to seed components inside a class
-MOST_SEED_SAMPLES = 100_000
+SMALLEST_SCATTER = 0.05  # of a cell, in units of the average
 
 
 def mixture_plan(n_components: int, covariance_type: str) -> dict[str, float]:
@@ -46,14 +53,13 @@ def mixture_plan(n_components: int, covariance_type: str) -> dict[str, float]:
     """
     check_integer("n_components", n_components, 1, 2**16, way_out="1 suits most private fits")
     check_choice("covariance_type", covariance_type, COVARIANCE_TYPES)
-    plan = {"mean": 0.02, "scatter": 0.01, "class means": 0.35, "second moments": 0.62}
     if n_components > 1:
-        plan |= {"class means": 0.20, "second moments": 0.37, "components 1": 0.20}
-        plan["components 2"] = 0.20
-        if covariance_type not in POOLED_TYPES:
-            plan |= {"second moments": 0.20, "component second moments": 0.17}
-    elif covariance_type in ("diag", "spherical"):
+        return dict(COMPONENTS_PLAN)
+    plan = {"mean": 0.02, "scatter": 0.01, "class means": 0.35, "second moments": 0.62}
+    if covariance_type in ("diag", "spherical"):
         plan |= {"class means": 0.60, "second moments": 0.37}
+    if covariance_type not in POOLED_TYPES:
+        plan |= {"scatters": 0.04, "second moments": plan["second moments"] - 0.04}
     return plan
 
 
@@ -82,11 +88,9 @@ def fit_mixture(
     grid: CodeGrid,
     mus: dict[str, float],
     n_classes: int,
-    n_components: int,
     covariance_type: str,
-    seed: int,
 ) -> MixtureNumbers:
-    """Run the planned releases and turn them into a mixture.
+    """Run the planned releases and turn them into a mixture of one component a class.
 
     Parameters
     ----------
@@ -96,41 +100,33 @@ def fit_mixture(
         The public grid.
     mus : dict
         Gaussian-DP cost of each release of `mixture_plan`.
-    n_classes, n_components : int
-        Classes, and components of each.
+    n_classes : int
     covariance_type : str
         One of `COVARIANCE_TYPES`.
-    seed : int
-        Of public randomness: the seeds of components.
     """
     course = MixtureCourse(release, grid, mus, n_classes)
     overview = release_overview(release, grid, mus["mean"], mus["scatter"], n_classes=n_classes)
     counts, means, within = course.class_means(overview)
-    if n_components == 1:
-        covariances = course.second_moments(
-            "second moments", means[:, None], counts[:, None], within, covariance_type
-        )
-    else:
-        pooled = course.second_moments(
-            "second moments", means[:, None], counts[:, None], within, "tied"
-        )
-        components = means[:, None] + _component_seeds(pooled, n_components, seed)
-        for number in (1, 2):
-            components, counts = course.refine(f"components {number}", components, within)
-        between = _between(components, means, counts)
-        if covariance_type in POOLED_TYPES:
-            covariances = without(pooled, between)
-        else:
-            left = max(within - float(np.trace(between)), 0.1 * within)
-            covariances = course.second_moments(
-                "component second moments", components, counts, left, covariance_type
-            )
-        means = components.reshape(-1, grid.d)
+    scatters = np.array([within])
+    if covariance_type not in POOLED_TYPES:
+        scatters = course.scatters("scatters", means[:, None], counts, within, covariance_type)
+    covariances = course.second_moments(
+        "second moments", means[:, None], counts[:, None], scatters, covariance_type
+    )
+    return mixture_of(means, counts, covariances, covariance_type)
+
+
+def mixture_of(
+    means: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    covariances: Covariances,
+    covariance_type: str,
+) -> MixtureNumbers:
+    """Put together the components (k, d), their counts (k,) and their covariances."""
     if covariance_type == "low_rank":
         covariances = _truncate(covariances)
-    flat = counts.ravel()
-    covariance_of = np.arange(len(flat)) % len(covariances.rest)
-    return MixtureNumbers(flat / flat.sum(), means, covariances, covariance_of)
+    covariance_of = np.arange(len(counts)) % len(covariances.rest)
+    return MixtureNumbers(counts / counts.sum(), means, covariances, covariance_of)
 
 
 class MixtureCourse:
@@ -184,33 +180,46 @@ class MixtureCourse:
         between = float(counts[:, 0] @ (shifts[:, 0] ** 2).sum(axis=1)) / counts.sum()
         return counts[:, 0], means, max(scatter - between, 0.2 * scatter)
 
-    def refine(
-        self, name: str, centres: NDArray[np.float64], within: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """One residual round: components move to the mean of their rows; counts of each."""
-        on_grid = self._on_grid(centres)
-        radius = min(np.sqrt(within), 2 * self._grid.clip_norm)
-        tally = self._release.tally(name, on_grid, self._mus[name], radius=radius)
-        counts, shifts = counts_and_shifts(tally)
-        moved = project_to_ball(self._grid.decode(on_grid) + shifts, self._grid.clip_norm)
-        return moved, counts
-
-    def second_moments(
+    def scatters(
         self,
         name: str,
         centres: NDArray[np.float64],
         counts: NDArray[np.float64],
         within: float,
         covariance_type: str,
+    ) -> NDArray[np.float64]:
+        """Mean squared distance of rows to their centre: one value a covariance of this type.
+
+        What noise leaves open is taken from `within`, the expected value: it enters the average as
+        a measurement of standard deviation `within / 2`.
+        """
+        group, sizes = _groups(counts, covariance_type)
+        mu = self._mus[name]
+        radius = self._moment_radius(mu * float(sizes.mean()), within, "spherical")
+        on_grid = self._on_grid(centres)
+        released = self._release.moments(name, on_grid, group, mu, radius=radius, moment="trace")
+        values, noise = released.noisy_values[:, 0] / sizes, released.noise / sizes
+        prior = (within / 2) ** 2
+        blended = (values * prior + within * noise**2) / (prior + noise**2)
+        return np.asarray(np.maximum(blended, SMALLEST_SCATTER * within))
+
+    def second_moments(
+        self,
+        name: str,
+        centres: NDArray[np.float64],
+        counts: NDArray[np.float64],
+        scatters: NDArray[np.float64],
+        covariance_type: str,
     ) -> Covariances:
-        """Covariances about the centres, de-noised and scaled to the known scatter `within`.
+        """Covariances about the centres, de-noised and scaled to the known scatters.
 
         One for all centres if the type is pooled, else one a centre.
         """
-        group = np.arange(counts.size) * (covariance_type not in POOLED_TYPES)
-        sizes = np.bincount(group, weights=counts.ravel())
+        group, sizes = _groups(counts, covariance_type)
         mu, d = self._mus[name], self._grid.d
-        radius = self._moment_radius(mu * float(sizes.mean()), within, covariance_type)
+        radius = self._moment_radius(
+            mu * float(sizes.mean()), float(scatters.mean()), covariance_type
+        )
         kind = {"diag": "diagonal", "spherical": "trace"}.get(covariance_type, "full")
         released = self._release.moments(
             name, self._on_grid(centres), group, mu, radius=radius, moment=kind
@@ -219,12 +228,20 @@ class MixtureCourse:
             (-1,) + (1,) * (released.noisy_values.ndim - 1)
         )
         parts = [
-            scaled_covariance(value, released.noise / size, within)
-            for value, size in zip(values, sizes, strict=True)
+            scaled_covariance(value, released.noise / size, float(scatter))
+            for value, size, scatter in zip(values, sizes, scatters, strict=True)
         ]
         if kind == "trace":
             parts = [(np.zeros((0, d)), w, np.full(d, rest[0] / d)) for _, w, rest in parts]
         return Covariances(*(np.stack(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _groups(
+    counts: NDArray[np.float64], covariance_type: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Which covariance each cell has, and how many rows share one."""
+    group = np.arange(counts.size) * (covariance_type not in POOLED_TYPES)
+    return group, np.bincount(group, weights=counts.ravel())
 
 
 def _ratio(allowed: float, noise: float) -> float:
@@ -248,25 +265,6 @@ def scaled_covariance(
     values, vectors = denoise_spectrum(value, noise)
     variances = positive_spectrum(values * scale, target, noise * scale)
     return vectors.T, variances, np.full(len(value), variances.min())
-
-
-def _component_seeds(covariances: Covariances, n_components: int, seed: int) -> NDArray[np.float64]:
-    """Offsets of components from their class mean: centres of public samples of the covariance."""
-    rng = np.random.default_rng(seed)
-    size = SEED_SAMPLES * min(n_components, MOST_SEED_SAMPLES // SEED_SAMPLES)
-    size = max(size, SAMPLES_PER_CENTRE * n_components)
-    normals = rng.standard_normal((size, covariances.directions.shape[2]))
-    roots = np.sqrt(covariances.variances[0])[:, None] * covariances.directions[0]
-    return cluster_samples(normals @ roots, n_components, rng, max_iter=50)[0]
-
-
-def _between(
-    components: NDArray[np.float64], means: NDArray[np.float64], counts: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Scatter of components about their class means, weighted by their counts."""
-    offsets = (components - means[:, None]).reshape(-1, means.shape[1])
-    weights = counts.ravel() / counts.sum()
-    return np.asarray((offsets * weights[:, None]).T @ offsets)
 
 
 def without(covariances: Covariances, between: NDArray[np.float64]) -> Covariances:
