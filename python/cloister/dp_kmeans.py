@@ -147,7 +147,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         dict of str to float
             From public parameters alone; the shares sum to 1. See `KMeansPlan`.
         """
-        return checked_shares(kind_of_init(self.init), plan_overrides(self).get("shares"))
+        return checked_shares(kind_of_init(self.init), plan_overrides(self))
 
     def plan(self, n_hint: int, d: int) -> KMeansPlan:
         """Return what `fit` would do with n rows of d features, from public numbers alone.

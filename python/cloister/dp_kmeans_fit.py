@@ -52,7 +52,7 @@ class KMeansCourse:
         self._parameters = parameters
         self._init = init
         self._overrides = overrides
-        self._shares = checked_shares(init, (overrides or {}).get("shares"))
+        self._shares = checked_shares(init, overrides or {})
         self._rng = rng
 
     def _mu(self, name: str) -> float:

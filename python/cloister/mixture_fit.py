@@ -4,13 +4,16 @@ Every number that leaves a `Release` here is noisy; all else is post-processing.
 follow from the public norm and from earlier releases, never from the rows.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cloister.codes import CodeGrid
 from cloister.covariance import Covariances
 from cloister.mixture_numbers import MixtureNumbers
-from cloister.parameters import check_choice, check_integer, check_release_size
+from cloister.mixture_parameters import POOLED_TYPES
+from cloister.mixture_plan import MixturePlan, MixtureRules
 from cloister.privacy.release import Release
 from cloister.seeding import (
     SAMPLES_PER_CENTRE,
@@ -21,72 +24,14 @@ from cloister.seeding import (
 )
 from cloister.shrinkage import denoise_spectrum, positive_spectrum, project_to_ball
 
-COVARIANCE_TYPES = ("tied", "full", "diag", "spherical", "low_rank")
-POOLED_TYPES = ("tied", "low_rank")
-
-# Radii, in units of the released root-mean-square distance. Where noise does not matter the clip
-# opens up to LARGEST_RADIUS, so that it biases nothing.
-LARGEST_RADIUS = 16.0
-SMALLEST_MEAN_RADIUS = 0.9
-FREE_MEAN_NOISE = 0.005  # a clip opens while the noise of a mean stays below this ...
-FREE_MOMENT_NOISE = 0.02  # ... and that of an eigenvalue below this part of the average variance
-SMALLEST_MOMENT_RADIUS = 0.7
-
 SEED_SAMPLES = 2000  # public samples a component, to seed components inside a class
 MOST_SEED_SAMPLES = 100_000
 
 
-def mixture_plan(n_components: int, covariance_type: str) -> dict[str, float]:
-    """Share of mu^2 of each release, in order: a function of public parameters alone.
-
-    Raises
-    ------
-    InvalidInput, InvalidType
-        If a parameter is not as `DPGaussianMixture` describes it.
-    """
-    check_integer("n_components", n_components, 1, 2**16, way_out="1 suits most private fits")
-    check_choice("covariance_type", covariance_type, COVARIANCE_TYPES)
-    plan = {"mean": 0.02, "scatter": 0.01, "class means": 0.35, "second moments": 0.62}
-    if n_components > 1:
-        plan |= {"class means": 0.20, "second moments": 0.37, "components 1": 0.20}
-        plan["components 2"] = 0.20
-        if covariance_type not in POOLED_TYPES:
-            plan |= {"second moments": 0.20, "component second moments": 0.17}
-    elif covariance_type in ("diag", "spherical"):
-        plan |= {"class means": 0.60, "second moments": 0.37}
-    return plan
-
-
-def check_size(d: int, n_classes: int, n_components: int, covariance_type: str) -> None:
-    """Refuse a fit whose largest release would hold too many numbers.
-
-    Raises
-    ------
-    InvalidInput
-        Saying what asks for that much.
-    """
-    largest = n_classes * n_components * (d + 1)
-    if n_components > 1 or covariance_type not in ("diag", "spherical"):
-        matrices = n_classes * n_components if covariance_type == "full" else 1
-        largest = max(largest, matrices * d * (d + 1) // 2)
-    check_release_size(
-        f"n_components={n_components} and covariance_type={covariance_type!r} with {n_classes} "
-        f"class(es) and {d} features in X",
-        largest,
-        way_out="use covariance_type='diag' with n_components=1, or a smaller embedding",
-    )
-
-
 def fit_mixture(
-    release: Release,
-    grid: CodeGrid,
-    mus: dict[str, float],
-    n_classes: int,
-    n_components: int,
-    covariance_type: str,
-    seed: int,
-) -> MixtureNumbers:
-    """Run the planned releases and turn them into a mixture.
+    release: Release, grid: CodeGrid, rules: MixtureRules, seed: int
+) -> tuple[MixtureNumbers, None, MixturePlan]:
+    """Run the planned releases of an untilted mixture and turn them into one.
 
     Parameters
     ----------
@@ -94,18 +39,23 @@ def fit_mixture(
         Of the session at hand.
     grid : CodeGrid
         The public grid.
-    mus : dict
-        Gaussian-DP cost of each release of `mixture_plan`.
-    n_classes, n_components : int
-        Classes, and components of each.
-    covariance_type : str
-        One of `COVARIANCE_TYPES`.
+    rules : MixtureRules
+        What is public of the fit.
     seed : int
         Of public randomness: the seeds of components.
+
+    Returns
+    -------
+    numbers : MixtureNumbers
+    untilted : None
+        There is but one mixture.
+    plan : MixturePlan
+        The plan that was followed.
     """
-    course = MixtureCourse(release, grid, mus, n_classes)
-    overview = release_overview(release, grid, mus["mean"], mus["scatter"], n_classes=n_classes)
+    course = MixtureCourse(release, grid, rules)
+    overview = course.overview()
     counts, means, within = course.class_means(overview)
+    covariance_type, n_components = rules.covariance_type, rules.n_components
     if n_components == 1:
         covariances = course.second_moments(
             "second moments", means[:, None], counts[:, None], within, covariance_type
@@ -130,52 +80,49 @@ def fit_mixture(
         covariances = _truncate(covariances)
     flat = counts.ravel()
     covariance_of = np.arange(len(flat)) % len(covariances.rest)
-    return MixtureNumbers(flat / flat.sum(), means, covariances, covariance_of)
+    return MixtureNumbers(flat / flat.sum(), means, covariances, covariance_of), None, course.plan
 
 
 class MixtureCourse:
-    """One fit's releases, each with the rule for its radius."""
+    """One fit's releases; `plan` is what they follow, once there is a number of rows."""
 
-    def __init__(
-        self, release: Release, grid: CodeGrid, mus: dict[str, float], n_classes: int
-    ) -> None:
+    plan: MixturePlan
+
+    def __init__(self, release: Release, grid: CodeGrid, rules: MixtureRules) -> None:
         self._release = release
         self._grid = grid
-        self._mus = mus
-        self._n_classes = n_classes
+        self._rules = rules
+        self._mus = rules.mus()
+
+    def overview(self, n: float | None = None) -> Overview:
+        """Mean and scatter of all rows, whose number n may be known from a release before."""
+        overview = release_overview(
+            self._release,
+            self._grid,
+            self._mus["mean"],
+            self._mus["scatter"],
+            n_classes=self._rules.n_classes,
+            n_hint=n,
+        )
+        self.plan = self._rules.plan(overview.noisy_n)
+        return overview
 
     def _on_grid(self, centres: NDArray[np.float64]) -> NDArray[np.int16]:
         """Put centres of shape (classes, k, d), or one point for all classes, on the grid."""
         k = centres.shape[1] if centres.ndim == 3 else 1
-        shape = (self._n_classes, k, self._grid.d)
+        shape = (self._rules.n_classes, k, self._grid.d)
         return self._grid.round_centres(np.broadcast_to(centres, shape))
 
-    def _radius(self, rms: float, smallest: float, affordable: float) -> float:
-        """Clip radius: `affordable` root-mean-squares, but at least `smallest` and within reach."""
-        factor = min(max(affordable, smallest), LARGEST_RADIUS)
-        return min(factor * rms, 2 * self._grid.clip_norm)
-
-    def _mean_radius(self, mu: float, n: float, scatter: float) -> float:
-        """Radius of sums of one vector a class, of n rows about one point."""
-        # Norm of a mean's noise, in units of the radius.
-        noise = np.sqrt(self._grid.d) * self._n_classes / (mu * n)
-        return self._radius(np.sqrt(scatter), SMALLEST_MEAN_RADIUS, _ratio(FREE_MEAN_NOISE, noise))
-
-    def _moment_radius(self, mu_n: float, within: float, covariance_type: str) -> float:
-        """Radius of second moments that sum `mu_n / mu` rows each."""
-        # Noise of an eigenvalue (of an entry, of the trace) at radius 1, over the average variance
-        # at root-mean-square 1; it grows with the squared radius.
-        d = self._grid.d
-        dimension = {"diag": float(d), "spherical": 1.0}.get(covariance_type, np.sqrt(2) * d**1.5)
-        affordable = np.sqrt(_ratio(FREE_MOMENT_NOISE, dimension / mu_n))
-        return self._radius(np.sqrt(within), SMALLEST_MOMENT_RADIUS, affordable)
+    def _radius(self, factor: float, mean_square: float) -> float:
+        """Clip radius: so many root-mean-squares, within reach of the rows."""
+        return min(factor * float(np.sqrt(mean_square)), 2 * self._grid.clip_norm)
 
     def class_means(
         self, overview: Overview
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Counts and means of the classes, and the mean squared distance left within them."""
         mu, centre, scatter = self._mus["class means"], overview.mean, overview.scatter
-        radius = self._mean_radius(mu, overview.noisy_n, scatter)
+        radius = self._radius(self.plan.mean_radius, scatter)
         on_grid = self._on_grid(centre)
         tally = self._release.tally("class means", on_grid, mu, radius=radius)
         counts, shifts = counts_and_shifts(tally)
@@ -189,7 +136,7 @@ class MixtureCourse:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """One residual round: components move to the mean of their rows; counts of each."""
         on_grid = self._on_grid(centres)
-        radius = min(np.sqrt(within), 2 * self._grid.clip_norm)
+        radius = self._radius(self.plan.round_radius, within)
         tally = self._release.tally(name, on_grid, self._mus[name], radius=radius)
         counts, shifts = counts_and_shifts(tally)
         moved = project_to_ball(self._grid.decode(on_grid) + shifts, self._grid.clip_norm)
@@ -210,7 +157,10 @@ class MixtureCourse:
         group = np.arange(counts.size) * (covariance_type not in POOLED_TYPES)
         sizes = np.bincount(group, weights=counts.ravel())
         mu, d = self._mus[name], self._grid.d
-        radius = self._moment_radius(mu * float(sizes.mean()), within, covariance_type)
+        factor = self._rules.moment_radius(name, float(sizes.sum()))
+        if name == "second moments":
+            self.plan = replace(self.plan, moment_radius=factor)
+        radius = self._radius(factor, within)
         kind = {"diag": "diagonal", "spherical": "trace"}.get(covariance_type, "full")
         released = self._release.moments(
             name, self._on_grid(centres), group, mu, radius=radius, moment=kind
@@ -225,10 +175,6 @@ class MixtureCourse:
         if kind == "trace":
             parts = [(np.zeros((0, d)), w, np.full(d, rest[0] / d)) for _, w, rest in parts]
         return Covariances(*(np.stack(arrays) for arrays in zip(*parts, strict=True)))
-
-
-def _ratio(allowed: float, noise: float) -> float:
-    return allowed / noise if noise > 0 else np.inf
 
 
 def scaled_covariance(
