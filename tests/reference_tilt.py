@@ -3,7 +3,9 @@
 import numpy as np
 from scipy.special import softmax
 
-from cloister.mixture_tilt import MOMENTUM, N_STEPS, RATE, RATE_DECAY, RESIDUAL_RADIUS
+from cloister.mixture_plan import GRADIENT_STEPS as N_STEPS
+from cloister.mixture_plan import RESIDUAL_RADIUS
+from cloister.mixture_tilt import MOMENTUM, RATE, RATE_DECAY
 from cloister.mixture_tilt import SAMPLING_FLOOR as FLOOR
 
 

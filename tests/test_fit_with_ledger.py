@@ -13,7 +13,7 @@ from sklearn.base import clone
 from cloister import DPGaussianMixture, DPKMeans
 from cloister.engines import LocalEngine
 from cloister.errors import BudgetExceeded, InvalidInput, LedgerError
-from cloister.mixture_tilt import TILTED_PLAN
+from cloister.mixture_plan import TILTED_SHARES
 from cloister.privacy import session
 from cloister.privacy.accounting import mu_from_epsilon
 from cloister.privacy.ledger import Budget
@@ -227,8 +227,8 @@ def test_a_fit_is_not_taken_up_by_another_version_or_plan(rows, budget, monkeypa
         with pytest.raises(LedgerError, match=r"cloister_version='0\.0\.1'"):
             resumed.fit(untouchable(X), y)
     with monkeypatch.context() as other:
-        other.setitem(TILTED_PLAN, "mean", 0.02)
-        other.setitem(TILTED_PLAN, "gradients", 0.87)
+        other.setitem(TILTED_SHARES, "mean", 0.02)
+        other.setitem(TILTED_SHARES, "gradients", 0.87)
         with pytest.raises(LedgerError, match="plan="):
             resumed.fit(untouchable(X), y)
     resumed.fit(X, y)

@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 
 from cloister import DPGaussianMixture
 from cloister.errors import InvalidType, PublicClassesWarning
-from cloister.mixture_fit import COVARIANCE_TYPES, mixture_plan
+from cloister.mixture_parameters import COVARIANCE_TYPES
+from cloister.mixture_plan import mixture_shares
 
 
 def unit(rows):
@@ -192,7 +193,7 @@ def test_saved_model_is_the_model(digits, tmp_path):
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_plan_spends_the_budget_once(covariance_type, n_components):
     plan = DPGaussianMixture(n_components, covariance_type, tilt=False).shares()
-    assert plan == mixture_plan(n_components, covariance_type)
+    assert plan == mixture_shares(n_components, covariance_type)
     assert sum(plan.values()) == pytest.approx(1.0, abs=1e-12)
 
 

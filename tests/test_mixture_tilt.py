@@ -10,7 +10,7 @@ import reference_tilt
 from cloister import DPGaussianMixture
 from cloister.covariance import Covariances
 from cloister.errors import InvalidInput, InvalidType
-from cloister.mixture_tilt import N_STEPS, TILTED_PLAN
+from cloister.mixture_plan import GRADIENT_STEPS, TILTED_SHARES
 from cloister.tilted_mixture import mixture_bias, tilted_mixture
 from cloister.transforms import apply_transform
 
@@ -162,17 +162,17 @@ def test_plan_names_every_release():
         estimator.shares()
         == DPGaussianMixture().shares(2, 8)
         == DPGaussianMixture().shares()
-        == TILTED_PLAN
+        == TILTED_SHARES
     )
-    steps = [f"gradient {step}" for step in range(1, N_STEPS + 1)]
-    expected = [name for name in TILTED_PLAN if name != "gradients"] + steps
+    steps = [f"gradient {step}" for step in range(1, GRADIENT_STEPS + 1)]
+    expected = [name for name in TILTED_SHARES if name != "gradients"] + steps
     assert [event.name for event in estimator.fit(X, y).privacy_.events] == expected
     untilted = DPGaussianMixture(tilt=False).shares()
     assert DPGaussianMixture().shares(2, 7) == untilted
     assert DPGaussianMixture().shares(1) == DPGaussianMixture(classes=["a"]).shares() == untilted
     whole = DPGaussianMixture().fit(X)
     assert [event.name for event in whole.privacy_.events] == list(untilted)
-    assert sum(TILTED_PLAN.values()) == pytest.approx(1.0, abs=1e-12)
+    assert sum(TILTED_SHARES.values()) == pytest.approx(1.0, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         dict of str to float
             From public parameters alone; the shares sum to 1. See `KMeansPlan`.
         """
-        return checked_shares(kind_of_init(self.init), plan_overrides(self).get("shares"))
+        return checked_shares(kind_of_init(self.init), plan_overrides(self))
 
     def plan(self, n_hint: int, d: int) -> KMeansPlan:
         """Return what `fit` would do with n rows of d features, from public numbers alone.
@@ -165,7 +165,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         """
         n = check_integer("n_hint", n_hint, 1, 2**32, way_out="how many rows there may be")
         d = check_integer("d", d, 1, MAX_FEATURES, way_out="how many features a row has")
-        mu, k = PrivacyParameters.of(self).mu, checked_counts(self)
+        mu, k = PrivacyParameters.of(self).mu_of_share(1.0), checked_counts(self)
         return kmeans_plan(kind_of_init(self.init), n, d, k, mu, plan_overrides(self))
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -217,7 +217,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
             parameters, source, lambda: encode_labels(None, source.n), public
         ) as release:
             rng, init = np.random.default_rng(seed), kind_of_init(self.init)
-            course = KMeansCourse(release, grid, parameters, shares, rng)
+            course = KMeansCourse(release, grid, parameters.mu_of_share(1.0), shares, rng)
             centres, noisy_counts, n_iter, plan = course.run(
                 init, start, k, self.n_hint, plan_overrides(self)
             )

@@ -5,6 +5,7 @@ rounds follow from public numbers and from earlier releases, never from the rows
 """
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from cloister.codes import CodeGrid
 from cloister.dp_kmeans_plan import KMeansPlan, kmeans_plan
 from cloister.dp_kmeans_seeds import Seeds
 from cloister.privacy.release import Release
-from cloister.privacy.session import PrivacyParameters
 from cloister.seeding import Overview, counts_and_shifts, release_overview
 from cloister.shrinkage import project_to_ball
 
@@ -50,8 +50,8 @@ class KMeansCourse:
         Of the session at hand.
     grid : CodeGrid
         The public grid.
-    parameters : PrivacyParameters
-        Tell mu.
+    mu : float
+        Gaussian-DP cost of the whole fit.
     shares : mapping
         Share of mu^2 of each release.
     rng : numpy.random.Generator
@@ -62,18 +62,18 @@ class KMeansCourse:
         self,
         release: Release,
         grid: CodeGrid,
-        parameters: PrivacyParameters,
+        mu: float,
         shares: Mapping[str, float],
         rng: np.random.Generator,
     ) -> None:
         self._release = release
         self._grid = grid
-        self._parameters = parameters
+        self._total = mu
         self._shares = dict(shares)
         self._rng = rng
 
     def _mu(self, name: str) -> float:
-        return self._parameters.mu_of_share(self._shares[name])
+        return self._total * sqrt(self._shares[name])
 
     def run(
         self,
@@ -106,8 +106,7 @@ class KMeansCourse:
             spectrum=init == "gaussian",
             n_hint=n_hint,
         )
-        mu, d = self._parameters.mu, self._grid.d
-        plan = kmeans_plan(init, overview.noisy_n, d, k, mu, overrides)
+        plan = kmeans_plan(init, overview.noisy_n, self._grid.d, k, self._total, overrides)
         found = self.centres(start, k, overview, plan, overview.mean[None])
         return found.centres[0], found.noisy_counts[0], found.n_rounds, plan
 

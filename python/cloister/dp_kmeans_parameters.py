@@ -1,14 +1,14 @@
 """Checks of the parameters of `DPKMeans`."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cloister.dp_kmeans_plan import INITS
-from cloister.errors import InvalidInput, InvalidType
+from cloister.errors import InvalidInput
 from cloister.parameters import check_choice, check_integer
+from cloister.plans import checked_overrides
 from cloister.sources import array_source, finite_float64
 
 
@@ -21,11 +21,9 @@ def kind_of_init(init: Any) -> str:
 
 def plan_overrides(estimator: Any) -> dict[str, Any]:
     """Return the fields of the plan that the caller fixed."""
-    overrides = {} if estimator.plan_overrides is None else estimator.plan_overrides
-    if not isinstance(overrides, Mapping):
-        raise InvalidType(f"plan_overrides must be a mapping or None, got {overrides!r}")
+    overrides = checked_overrides(estimator)
     if estimator.n_rounds is None:
-        return dict(overrides)
+        return overrides
     if "rounds" in overrides:
         raise InvalidInput(
             f"n_rounds={estimator.n_rounds} and plan_overrides['rounds']={overrides['rounds']} say "

@@ -5,14 +5,14 @@ count of the first release.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from math import inf, isinf, sqrt
-from typing import Any
+from dataclasses import dataclass
+from math import isinf, sqrt
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cloister.errors import InvalidInput, InvalidType
-from cloister.parameters import check_integer, check_real
+from cloister.errors import InvalidInput
+from cloister.plans import Plan, override_shares
 
 INITS = ("gaussian", "histogram", "random")
 
@@ -29,13 +29,11 @@ MOST_SPLITS = 2
 OF_VOTES = ("vote_cells", "least_rows", "splits", "lift_radius", "split_offset")
 """Fields that only a start by votes has."""
 
-SHARE_TOLERANCE = 1e-9
-
 FEWEST_ROUNDS, MOST_ROUNDS, MOST_NOISELESS_ROUNDS = 5, 10, 100
 
 
 @dataclass(frozen=True)
-class KMeansPlan:
+class KMeansPlan(Plan):
     """The numbers of one fit of `DPKMeans`.
 
     Attributes
@@ -57,7 +55,16 @@ class KMeansPlan:
         How far the halves of a centre start from it, in the same unit.
     """
 
-    shares: Mapping[str, float]
+    LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "vote_cells": (0, 2**20),
+        "least_rows": (0.0, 1e12),
+        "splits": (0, 2**20),
+        "rounds": (1, 10_000),
+        "lift_radius": (1e-6, 1e6),
+        "round_radius": (1e-6, 1e6),
+        "split_offset": (0.0, 1e12),
+    }
+
     vote_cells: int
     least_rows: float
     splits: int
@@ -65,18 +72,6 @@ class KMeansPlan:
     lift_radius: float = 0.9
     round_radius: float = 0.75
     split_offset: float = 0.1
-
-    @classmethod
-    def of_header(cls, header: Mapping[str, Any]) -> "KMeansPlan":
-        """Return the plan of a model file; raise ValueError or TypeError if it is none."""
-        shares = {str(name): float(value) for name, value in header["shares"].items()}
-        numbers = {name: value for name, value in header.items() if name != "shares"}
-        plan = cls(shares=shares, **numbers)
-        for name, value in numbers.items():
-            kind = int if name in ("vote_cells", "splits", "rounds") else float
-            if type(value) is not kind or not 0 <= value < inf:
-                raise ValueError(f"{name}={value!r} in its plan")
-        return plan
 
 
 def kmeans_shares(init: str) -> dict[str, float]:
@@ -108,23 +103,22 @@ def kmeans_plan(
     InvalidInput, InvalidType
         If `overrides` names no field of a plan, or gives it an impossible value.
     """
-    changed = dict(overrides or {})
-    shares = checked_shares(init, changed.pop("shares", None))
-    plan = plan_of_shares(shares, n, d, k, mu)
-    voted = "votes" in shares
-    for name in OF_VOTES:
-        if name in changed and not voted:
-            raise InvalidInput(
-                f"plan_overrides names {name!r}, but init={init!r} has no votes; leave it out, or "
-                "take init='gaussian'"
-            )
-    plan = replace(plan, **{name: _checked(name, value) for name, value in changed.items()})
-    if 0 < plan.vote_cells < k:
-        raise InvalidInput(
-            f"plan_overrides['vote_cells']={plan.vote_cells}, but n_clusters={k} centres are made "
-            "of them: name as many at least, or 0 for no votes"
-        )
+    overrides = overrides or {}
+    shares = checked_shares(init, overrides)
+    plan, voted = plan_of_shares(shares, n, d, k, mu), "votes" in shares
+    no_votes = f"init={init!r} has no votes; leave it out, or take init='gaussian'"
+    plan = plan.override(overrides, {} if voted else dict.fromkeys(OF_VOTES, no_votes))
+    check_vote_cells(plan.vote_cells, f"n_clusters={k} centres", k)
     return plan
+
+
+def check_vote_cells(cells: int, wanted: str, k: int) -> None:
+    """Refuse a vote on fewer cells than there are centres to be made of them."""
+    if 0 < cells < k:
+        raise InvalidInput(
+            f"plan_overrides['vote_cells']={cells}, but {wanted} are made of them: name as many at "
+            "least, or 0 for no votes"
+        )
 
 
 def plan_of_shares(shares: Mapping[str, float], n: float, d: int, k: int, mu: float) -> KMeansPlan:
@@ -174,47 +168,12 @@ def residual_rounds(n: float, d: int, k: int, mu: float) -> int:
     return int(np.clip(0.05 * (mu * n / k) ** 2 / d, FEWEST_ROUNDS, MOST_ROUNDS))
 
 
-def checked_shares(init: str, overrides: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the shares of a start, with the caller's in their places.
+def checked_shares(init: str, overrides: Mapping[str, Any]) -> dict[str, float]:
+    """Return the shares of a start, with those of `overrides["shares"]` in their places.
 
     Raises
     ------
     InvalidInput, InvalidType
-        If a name is unknown, a share is not positive, or the sum is not 1.
+        As `override_shares`.
     """
-    shares = kmeans_shares(init)
-    if overrides is None:
-        return shares
-    if not isinstance(overrides, Mapping):
-        raise InvalidType(f"plan_overrides['shares'] must be a mapping, got {overrides!r}")
-    for name, value in overrides.items():
-        if name not in shares:
-            raise InvalidInput(
-                f"plan_overrides['shares'] names {name!r}, but the releases of init={init!r} are "
-                f"{', '.join(shares)}"
-            )
-        way_out = "a share of mu squared"
-        shares[name] = check_real(
-            f"plan_overrides['shares'][{name!r}]", value, 1e-9, 1.0, way_out=way_out
-        )
-    total = sum(shares.values())
-    if abs(total - 1) > SHARE_TOLERANCE:
-        raise InvalidInput(
-            f"plan_overrides['shares'] brings the sum of {', '.join(shares)} to {total:.12g}, but "
-            "they share one budget: name as many as it takes to bring it to 1"
-        )
-    return {name: share / total for name, share in shares.items()}
-
-
-def _checked(name: str, value: Any) -> Any:
-    label, way_out = f"plan_overrides[{name!r}]", "leave it out for the rule"
-    if name == "rounds":
-        return check_integer(label, value, 1, 10_000, way_out=way_out)
-    if name in ("vote_cells", "splits"):
-        return check_integer(label, value, 0, 2**20, way_out=way_out)
-    if name in ("lift_radius", "round_radius"):
-        return check_real(label, value, 1e-6, 1e6, way_out=way_out)
-    if name in {field.name for field in fields(KMeansPlan)}:
-        return check_real(label, value, 0.0, 1e12, way_out=way_out)
-    known = ", ".join(field.name for field in fields(KMeansPlan))
-    raise InvalidInput(f"plan_overrides names {name!r}, but a plan has {known}")
+    return override_shares(kmeans_shares(init), overrides, f"init={init!r}")

@@ -145,7 +145,7 @@ class Seeds:
         clear: NDArray[np.int64],
         within: float,
     ) -> tuple[NDArray[np.float64], float]:
-        """Cluster the points of the `clear` largest counts of a class: the others are only noise."""
+        """Cluster the points of the `clear` largest counts a class: the others are only noise."""
         centres, inertia, total = [], 0.0, 0.0
         for some, counts, n_clear in zip(points, noisy_counts, clear, strict=True):
             kept = np.argsort(-counts)[: max(self._k, int(n_clear))]

@@ -1,14 +1,20 @@
 """A differentially private Gaussian mixture: the model behind synthetic embeddings."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
 
+from cloister.codes import MAX_FEATURES
 from cloister.mixture_components import fit_components
-from cloister.mixture_fit import check_size, fit_mixture, mixture_plan
+from cloister.mixture_fit import fit_mixture
 from cloister.mixture_model import FittedMixture
-from cloister.mixture_tilt import TILTED_PLAN, fit_tilted_mixture, is_tilted
-from cloister.parameters import feature_attributes, set_features
+from cloister.mixture_numbers import MixtureNumbers
+from cloister.mixture_parameters import check_size, is_tilted
+from cloister.mixture_plan import MixturePlan, MixtureRules, chosen_shares, mixture_shares
+from cloister.mixture_tilt import fit_tilted_mixture
+from cloister.parameters import check_integer, feature_attributes, set_features
+from cloister.plans import checked_overrides
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,
@@ -60,6 +66,10 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         are thereby public, and the statement says so.
     clip_norm : float, default=1.0
         Public radius R: rows of larger norm are shortened to it. 1.0 suits unit-norm embeddings.
+    n_hint : int, optional
+        Public guess of the number of rows, used by the plan's rules instead of a noisy count.
+    plan_overrides : dict, optional
+        Fields of the plan (`MixturePlan`, e.g. `{"shares": {...}}`) to fix instead of the rule.
     on_invalid : {"error", "drop"}, default="error"
         Refuse rows with NaN or infinity, or let them count for nothing.
     cache : bool, default=True
@@ -89,6 +99,9 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     untilted_ : MixtureNumbers or None
         With `tilt`, estimates of the weights, means and covariance of the rows, from a small part
         of the budget: they decide `score_samples`, `score` and `sample(tilted=False)`.
+    plan_ : MixturePlan or None
+        What the fit followed, from the noisy number of rows; `privacy_.events` are the releases
+        that it made. None in models that an earlier version wrote.
     privacy_ : PrivacyGuarantee
         `privacy_.statement()` is a paragraph to read.
     n_features_in_ : int
@@ -120,6 +133,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         tilt: bool | str = "auto",
         classes: Any = None,
         clip_norm: float = 1.0,
+        n_hint: int | None = None,
+        plan_overrides: Any = None,
         on_invalid: str = "error",
         cache: bool = True,
         budget: Any = None,
@@ -136,6 +151,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         self.tilt = tilt
         self.classes = classes
         self.clip_norm = clip_norm
+        self.n_hint = n_hint
+        self.plan_overrides = plan_overrides
         self.on_invalid = on_invalid
         self.cache = cache
         self.budget = budget
@@ -162,14 +179,59 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             From public parameters alone; the shares sum to 1. That of "gradients" is spread evenly
             over 20 releases.
         """
-        plan = mixture_plan(self.n_components, self.covariance_type)
-        if n_classes is None and self.classes is not None:
-            n_classes = len(class_list(self.classes))
-        return dict(TILTED_PLAN) if self._is_tilted(n_classes, n_features) else plan
+        overrides = checked_overrides(self)
+        tilted = self._is_tilted(n_classes, n_features)
+        return chosen_shares(self.n_components, self.covariance_type, tilted, overrides)
+
+    def plan(self, n_hint: int, d: int, n_classes: int | None = None) -> MixturePlan:
+        """Return what `fit` would do with n rows of d features, from public numbers alone.
+
+        Parameters
+        ----------
+        n_hint : int
+            Number of rows, public or guessed; a fit without `n_hint` takes its own noisy count.
+        d : int
+            Number of features.
+        n_classes : int, optional
+            Number of classes; None is that of `classes`, or 2.
+
+        Returns
+        -------
+        MixturePlan
+
+        Raises
+        ------
+        InvalidInput, InvalidType
+            If a parameter is impossible, or `plan_overrides` fits no plan.
+        """
+        n = check_integer("n_hint", n_hint, 1, 2**32, way_out="how many rows there may be")
+        d = check_integer("d", d, 1, MAX_FEATURES, way_out="how many features a row has")
+        if n_classes is None:
+            n_classes = 2 if self.classes is None else len(class_list(self.classes))
+        way_out = "how many classes rows may have"
+        n_classes = check_integer("n_classes", n_classes, 1, 2**20, way_out=way_out)
+        return replace(self._rules(d, n_classes), n_hint=n).plan(n)
 
     def _is_tilted(self, n_classes: int | None, n_features: int | None) -> bool:
-        components, covariance_type = self.n_components, self.covariance_type
-        return is_tilted(self.tilt, n_classes, components, covariance_type, n_features)
+        """Say whether `fit` tilts; checks all that this and the shares follow from."""
+        if n_classes is None and self.classes is not None:
+            n_classes = len(class_list(self.classes))
+        shape = self.n_components, self.covariance_type
+        mixture_shares(*shape)
+        return is_tilted(self.tilt, n_classes, *shape, n_features)
+
+    def _rules(self, d: int, n_classes: int) -> MixtureRules:
+        """Return what is public of a fit of rows of d features."""
+        return MixtureRules(
+            d,
+            n_classes,
+            self.n_components,
+            self.covariance_type,
+            self._is_tilted(n_classes, d),
+            mu=PrivacyParameters.of(self).mu_of_share(1.0),
+            n_hint=self.n_hint,
+            overrides=checked_overrides(self),
+        )
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Release a private mixture of the rows.
@@ -201,17 +263,20 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         """
         parameters = PrivacyParameters.of(self)
         transform = check_transform(self.row_transform, parameters.clip_norm)
-        self.shares()
+        self._is_tilted(None, None)
+        checked_overrides(self)
+        if self.n_hint is not None:
+            check_integer("n_hint", self.n_hint, 1, 2**32, way_out="or None for a noisy count")
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
         features = feature_attributes(with_features(X, source))
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
         check_size(source.d, len(classes), self.n_components, self.covariance_type)
-        plan = self.shares(len(classes), source.d)
-        public = public_parameters(
-            self, source.d, {"classes": classes.tolist(), "public_seed": seed, "plan": plan}
-        )
+        rules = self._rules(source.d, len(classes))
+        rules.plan(1)  # refuses overrides that are none
+        facts = {"classes": classes.tolist(), "public_seed": seed, "plan": rules.shares()}
+        public = public_parameters(self, source.d, facts)
         grid = transformed_grid(transform, source.d, parameters.clip_norm)
         with private_session(
             parameters,
@@ -220,18 +285,16 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             public,
             grid,
         ) as release:
-            mus = {name: parameters.mu_of_share(share) for name, share in plan.items()}
-            if self._is_tilted(len(classes), source.d):
-                numbers, untilted = fit_tilted_mixture(release, grid, mus, len(classes))
+            fitted: tuple[MixtureNumbers, MixtureNumbers | None, MixturePlan]
+            if rules.tilted:
+                fitted = fit_tilted_mixture(release, grid, rules)
             elif self.n_components == 1:
-                numbers = fit_mixture(release, grid, mus, len(classes), self.covariance_type)
-                untilted = None
+                fitted = fit_mixture(release, grid, rules)
             else:
-                shape = len(classes), self.n_components, self.covariance_type
-                numbers, untilted = fit_components(release, grid, parameters, *shape, seed), None
+                fitted = fit_components(release, grid, rules, seed)
         set_features(self, features)
         self.classes_ = classes
-        self._take(numbers, untilted)
+        self._take(*fitted)
         self.privacy_ = state_guarantee(
             release, parameters, classes_from_data=from_data, transform=transform
         )

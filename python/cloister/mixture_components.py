@@ -10,27 +10,19 @@ parameters of a mixture are recovered.
 import numpy as np
 
 from cloister.codes import CodeGrid
-from cloister.covariance import Covariances
 from cloister.dp_kmeans_fit import KMeansCourse
-from cloister.dp_kmeans_plan import plan_of_shares
-from cloister.mixture_fit import COMPONENTS_PLAN, MixtureCourse, mixture_of
+from cloister.mixture_fit import MixtureCourse, mixture_of
 from cloister.mixture_numbers import MixtureNumbers
+from cloister.mixture_plan import MixturePlan, MixtureRules
 from cloister.privacy.release import Release
-from cloister.privacy.session import PrivacyParameters
-from cloister.seeding import Overview, release_overview
+from cloister.seeding import Overview
 from cloister.shrinkage import safe_counts
 
 
 def fit_components(
-    release: Release,
-    grid: CodeGrid,
-    parameters: PrivacyParameters,
-    n_classes: int,
-    n_components: int,
-    covariance_type: str,
-    seed: int,
-) -> MixtureNumbers:
-    """Run the releases of `COMPONENTS_PLAN` and turn them into a mixture.
+    release: Release, grid: CodeGrid, rules: MixtureRules, seed: int
+) -> tuple[MixtureNumbers, None, MixturePlan]:
+    """Run the planned releases of an untilted mixture of several components a class.
 
     Parameters
     ----------
@@ -38,40 +30,35 @@ def fit_components(
         Of the session at hand.
     grid : CodeGrid
         The public grid.
-    parameters : PrivacyParameters
-        Tell mu.
-    n_classes, n_components : int
-        Classes, and components of each, at least 2.
-    covariance_type : str
-        One of `COVARIANCE_TYPES`.
+    rules : MixtureRules
+        What is public of the fit.
     seed : int
         Of public randomness.
+
+    Returns
+    -------
+    numbers : MixtureNumbers
+    untilted : None
+        There is but one mixture.
+    plan : MixturePlan
+        The plan that was followed.
     """
-    mus = {name: parameters.mu_of_share(share) for name, share in COMPONENTS_PLAN.items()}
-    course = MixtureCourse(release, grid, mus, n_classes)
-    overview = release_overview(release, grid, mus["mean"], mus["scatter"], n_classes=n_classes)
-    counts, means, within = course.class_means(overview)
+    course = MixtureCourse(release, grid, rules)
+    overview = course.overview()
+    sizes, means, within = course.class_means(overview)
     pooled = course.second_moments(
-        "second moments", means[:, None], counts[:, None], np.array([within]), "tied"
+        "second moments", means[:, None], sizes[:, None], np.array([within]), "tied"
     )
-    around = _gaussian(overview, within, pooled)
-    n = float(counts.sum()) / n_classes
-    plan = plan_of_shares(COMPONENTS_PLAN, n, grid.d, n_components, parameters.mu)
-    rng = np.random.default_rng(seed)
-    centres = KMeansCourse(release, grid, parameters, COMPONENTS_PLAN, rng)
-    found = centres.centres("gaussian", n_components, around, plan, means)
+    variances, axes = pooled.variances[0], pooled.directions[0].T
+    # The private Gaussian of rows about the means of their classes.
+    around = Overview(overview.mean, overview.noisy_n, within, variances, axes)
+    plan, rng = course.plan, np.random.default_rng(seed)
+    search = KMeansCourse(release, grid, rules.mu, plan.shares, rng)
+    found = search.centres("gaussian", rules.n_components, around, plan.components(), means)
     counts = safe_counts(found.noisy_counts, found.count_noise)
-    scatters = course.scatters(
-        "component scatters", found.centres, counts, found.within, covariance_type
-    )
+    scatters = course.scatters("component scatters", found.centres, counts, found.within)
     covariances = course.second_moments(
-        "component second moments", found.centres, counts, scatters, covariance_type
+        "component second moments", found.centres, counts, scatters, rules.covariance_type
     )
     components = found.centres.reshape(-1, grid.d)
-    return mixture_of(components, counts.ravel(), covariances, covariance_type)
-
-
-def _gaussian(overview: Overview, within: float, pooled: Covariances) -> Overview:
-    """Return the private Gaussian of rows about the means of their classes."""
-    variances, axes = pooled.variances[0], pooled.directions[0].T
-    return Overview(overview.mean, overview.noisy_n, within, variances, axes)
+    return mixture_of(components, counts.ravel(), covariances, rules), None, plan

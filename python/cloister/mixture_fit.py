@@ -4,93 +4,27 @@ Every number that leaves a `Release` here is noisy; all else is post-processing.
 follow from the public norm and from earlier releases, never from the rows.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cloister.codes import CodeGrid
 from cloister.covariance import Covariances
 from cloister.mixture_numbers import MixtureNumbers
-from cloister.parameters import check_choice, check_integer, check_release_size
+from cloister.mixture_parameters import POOLED_TYPES
+from cloister.mixture_plan import MixturePlan, MixtureRules
 from cloister.privacy.release import Release
 from cloister.seeding import Overview, counts_and_shifts, release_overview
 from cloister.shrinkage import denoise_spectrum, positive_spectrum, project_to_ball
 
-COVARIANCE_TYPES = ("tied", "full", "diag", "spherical", "low_rank")
-POOLED_TYPES = ("tied", "low_rank")
-
-COMPONENTS_PLAN = {
-    "mean": 0.02,
-    "scatter": 0.01,
-    "class means": 0.05,
-    "second moments": 0.10,
-    "votes": 0.05,
-    "lift": 0.10,
-    "split": 0.08,
-    "rounds": 0.27,
-    "component scatters": 0.04,
-    "component second moments": 0.28,
-}
-"""With more than one component a class; see `cloister.mixture_components`."""
-
-# Radii, in units of the released root-mean-square distance. Where noise does not matter the clip
-# opens up to LARGEST_RADIUS, so that it biases nothing.
-LARGEST_RADIUS = 16.0
-SMALLEST_MEAN_RADIUS = 0.9
-FREE_MEAN_NOISE = 0.005  # a clip opens while the noise of a mean stays below this ...
-FREE_MOMENT_NOISE = 0.02  # ... and that of an eigenvalue below this part of the average variance
-SMALLEST_MOMENT_RADIUS = 0.7
-
 SMALLEST_SCATTER = 0.05  # of a cell, in units of the average
 
 
-def mixture_plan(n_components: int, covariance_type: str) -> dict[str, float]:
-    """Share of mu^2 of each release, in order: a function of public parameters alone.
-
-    Raises
-    ------
-    InvalidInput, InvalidType
-        If a parameter is not as `DPGaussianMixture` describes it.
-    """
-    check_integer("n_components", n_components, 1, 2**16, way_out="1 suits most private fits")
-    check_choice("covariance_type", covariance_type, COVARIANCE_TYPES)
-    if n_components > 1:
-        return dict(COMPONENTS_PLAN)
-    plan = {"mean": 0.02, "scatter": 0.01, "class means": 0.35, "second moments": 0.62}
-    if covariance_type in ("diag", "spherical"):
-        plan |= {"class means": 0.60, "second moments": 0.37}
-    if covariance_type not in POOLED_TYPES:
-        plan |= {"scatters": 0.04, "second moments": plan["second moments"] - 0.04}
-    return plan
-
-
-def check_size(d: int, n_classes: int, n_components: int, covariance_type: str) -> None:
-    """Refuse a fit whose largest release would hold too many numbers.
-
-    Raises
-    ------
-    InvalidInput
-        Saying what asks for that much.
-    """
-    largest = n_classes * n_components * (d + 1)
-    if n_components > 1 or covariance_type not in ("diag", "spherical"):
-        matrices = n_classes * n_components if covariance_type == "full" else 1
-        largest = max(largest, matrices * d * (d + 1) // 2)
-    check_release_size(
-        f"n_components={n_components} and covariance_type={covariance_type!r} with {n_classes} "
-        f"class(es) and {d} features in X",
-        largest,
-        way_out="use covariance_type='diag' with n_components=1, or a smaller embedding",
-    )
-
-
 def fit_mixture(
-    release: Release,
-    grid: CodeGrid,
-    mus: dict[str, float],
-    n_classes: int,
-    covariance_type: str,
-) -> MixtureNumbers:
-    """Run the planned releases and turn them into a mixture of one component a class.
+    release: Release, grid: CodeGrid, rules: MixtureRules
+) -> tuple[MixtureNumbers, None, MixturePlan]:
+    """Run the planned releases of an untilted mixture of one component a class.
 
     Parameters
     ----------
@@ -98,80 +32,82 @@ def fit_mixture(
         Of the session at hand.
     grid : CodeGrid
         The public grid.
-    mus : dict
-        Gaussian-DP cost of each release of `mixture_plan`.
-    n_classes : int
-    covariance_type : str
-        One of `COVARIANCE_TYPES`.
+    rules : MixtureRules
+        What is public of the fit.
+
+    Returns
+    -------
+    numbers : MixtureNumbers
+    untilted : None
+        There is but one mixture.
+    plan : MixturePlan
+        The plan that was followed.
     """
-    course = MixtureCourse(release, grid, mus, n_classes)
-    overview = release_overview(release, grid, mus["mean"], mus["scatter"], n_classes=n_classes)
+    course = MixtureCourse(release, grid, rules)
+    overview = course.overview()
     counts, means, within = course.class_means(overview)
     scatters = np.array([within])
-    if covariance_type not in POOLED_TYPES:
-        scatters = course.scatters("scatters", means[:, None], counts, within, covariance_type)
+    if rules.covariance_type not in POOLED_TYPES:
+        scatters = course.scatters("scatters", means[:, None], counts, within)
     covariances = course.second_moments(
-        "second moments", means[:, None], counts[:, None], scatters, covariance_type
+        "second moments", means[:, None], counts[:, None], scatters, rules.covariance_type
     )
-    return mixture_of(means, counts, covariances, covariance_type)
+    return mixture_of(means, counts, covariances, rules), None, course.plan
 
 
 def mixture_of(
     means: NDArray[np.float64],
     counts: NDArray[np.float64],
     covariances: Covariances,
-    covariance_type: str,
+    rules: MixtureRules,
 ) -> MixtureNumbers:
-    """Put together the components (k, d), their counts (k,) and their covariances."""
-    if covariance_type == "low_rank":
+    """Put together components (k, d), their counts (k,) and their covariances."""
+    if rules.covariance_type == "low_rank":
         covariances = _truncate(covariances)
     covariance_of = np.arange(len(counts)) % len(covariances.rest)
     return MixtureNumbers(counts / counts.sum(), means, covariances, covariance_of)
 
 
 class MixtureCourse:
-    """One fit's releases, each with the rule for its radius."""
+    """One fit's releases; `plan` is what they follow, once there is a number of rows."""
 
-    def __init__(
-        self, release: Release, grid: CodeGrid, mus: dict[str, float], n_classes: int
-    ) -> None:
+    plan: MixturePlan
+
+    def __init__(self, release: Release, grid: CodeGrid, rules: MixtureRules) -> None:
         self._release = release
         self._grid = grid
-        self._mus = mus
-        self._n_classes = n_classes
+        self._rules = rules
+        self._mus = rules.mus()
+
+    def overview(self, n: float | None = None) -> Overview:
+        """Mean and scatter of all rows, whose number n may be known from a release before."""
+        overview = release_overview(
+            self._release,
+            self._grid,
+            self._mus["mean"],
+            self._mus["scatter"],
+            n_classes=self._rules.n_classes,
+            n_hint=n,
+        )
+        self.plan = self._rules.plan(overview.noisy_n)
+        return overview
 
     def _on_grid(self, centres: NDArray[np.float64]) -> NDArray[np.int16]:
         """Put centres of shape (classes, k, d), or one point for all classes, on the grid."""
         k = centres.shape[1] if centres.ndim == 3 else 1
-        shape = (self._n_classes, k, self._grid.d)
+        shape = (self._rules.n_classes, k, self._grid.d)
         return self._grid.round_centres(np.broadcast_to(centres, shape))
 
-    def _radius(self, rms: float, smallest: float, affordable: float) -> float:
-        """Clip radius: `affordable` root-mean-squares, but at least `smallest` and within reach."""
-        factor = min(max(affordable, smallest), LARGEST_RADIUS)
-        return min(factor * rms, 2 * self._grid.clip_norm)
-
-    def _mean_radius(self, mu: float, n: float, scatter: float) -> float:
-        """Radius of sums of one vector a class, of n rows about one point."""
-        # Norm of a mean's noise, in units of the radius.
-        noise = np.sqrt(self._grid.d) * self._n_classes / (mu * n)
-        return self._radius(np.sqrt(scatter), SMALLEST_MEAN_RADIUS, _ratio(FREE_MEAN_NOISE, noise))
-
-    def _moment_radius(self, mu_n: float, within: float, covariance_type: str) -> float:
-        """Radius of second moments that sum `mu_n / mu` rows each."""
-        # Noise of an eigenvalue (of an entry, of the trace) at radius 1, over the average variance
-        # at root-mean-square 1; it grows with the squared radius.
-        d = self._grid.d
-        dimension = {"diag": float(d), "spherical": 1.0}.get(covariance_type, np.sqrt(2) * d**1.5)
-        affordable = np.sqrt(_ratio(FREE_MOMENT_NOISE, dimension / mu_n))
-        return self._radius(np.sqrt(within), SMALLEST_MOMENT_RADIUS, affordable)
+    def _radius(self, factor: float, mean_square: float) -> float:
+        """Clip radius: so many root-mean-squares, within reach of the rows."""
+        return min(factor * float(np.sqrt(mean_square)), 2 * self._grid.clip_norm)
 
     def class_means(
         self, overview: Overview
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Counts and means of the classes, and the mean squared distance left within them."""
         mu, centre, scatter = self._mus["class means"], overview.mean, overview.scatter
-        radius = self._mean_radius(mu, overview.noisy_n, scatter)
+        radius = self._radius(self.plan.mean_radius, scatter)
         on_grid = self._on_grid(centre)
         tally = self._release.tally("class means", on_grid, mu, radius=radius)
         counts, shifts = counts_and_shifts(tally)
@@ -181,22 +117,16 @@ class MixtureCourse:
         return counts[:, 0], means, max(scatter - between, 0.2 * scatter)
 
     def scatters(
-        self,
-        name: str,
-        centres: NDArray[np.float64],
-        counts: NDArray[np.float64],
-        within: float,
-        covariance_type: str,
+        self, name: str, centres: NDArray[np.float64], counts: NDArray[np.float64], within: float
     ) -> NDArray[np.float64]:
-        """Mean squared distance of rows to their centre: one value a covariance of this type.
+        """Mean squared distance of rows to their centre: one value a covariance of the mixture.
 
         What noise leaves open is taken from `within`, the expected value: it enters the average as
         a measurement of standard deviation `within / 2`.
         """
-        group, sizes = _groups(counts, covariance_type)
-        mu = self._mus[name]
-        radius = self._moment_radius(mu * float(sizes.mean()), within, "spherical")
-        on_grid = self._on_grid(centres)
+        group, sizes = _groups(counts, self._rules.covariance_type)
+        radius = self._radius(self._rules.moment_radius(name, float(sizes.sum())), within)
+        on_grid, mu = self._on_grid(centres), self._mus[name]
         released = self._release.moments(name, on_grid, group, mu, radius=radius, moment="trace")
         values, noise = released.noisy_values[:, 0] / sizes, released.noise / sizes
         prior = (within / 2) ** 2
@@ -217,9 +147,10 @@ class MixtureCourse:
         """
         group, sizes = _groups(counts, covariance_type)
         mu, d = self._mus[name], self._grid.d
-        radius = self._moment_radius(
-            mu * float(sizes.mean()), float(scatters.mean()), covariance_type
-        )
+        factor = self._rules.moment_radius(name, float(sizes.sum()))
+        if name == "second moments":
+            self.plan = replace(self.plan, moment_radius=factor)
+        radius = self._radius(factor, float(scatters.mean()))
         kind = {"diag": "diagonal", "spherical": "trace"}.get(covariance_type, "full")
         released = self._release.moments(
             name, self._on_grid(centres), group, mu, radius=radius, moment=kind
@@ -241,11 +172,9 @@ def _groups(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Which covariance each cell has, and how many rows share one."""
     group = np.arange(counts.size) * (covariance_type not in POOLED_TYPES)
-    return group, np.bincount(group, weights=counts.ravel())
-
-
-def _ratio(allowed: float, noise: float) -> float:
-    return allowed / noise if noise > 0 else np.inf
+    sizes = np.zeros(int(group.max()) + 1)
+    np.add.at(sizes, group, counts.ravel())
+    return group, sizes
 
 
 def scaled_covariance(

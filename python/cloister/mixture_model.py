@@ -1,6 +1,7 @@
 """A fitted mixture: what it draws, scores, predicts and stores."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from os import PathLike, fspath
 from typing import Any
 
@@ -11,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from cloister.covariance import Covariances
 from cloister.errors import InvalidInput, ModelFileError
-from cloister.mixture_fit import POOLED_TYPES
 from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
+from cloister.mixture_parameters import POOLED_TYPES
+from cloister.mixture_plan import MixturePlan
 from cloister.model_file import model_value
 from cloister.parameters import check_flag, check_integer
 from cloister.privacy.session import public_seed
@@ -41,6 +43,7 @@ class FittedMixture(PrivateModel):
     covariances_: Covariances
     covariance_of_: NDArray[np.int64]
     untilted_: MixtureNumbers | None
+    plan_: MixturePlan | None
 
     def sample(
         self,
@@ -161,7 +164,9 @@ class FittedMixture(PrivateModel):
         return arrays
 
     def _header(self) -> dict[str, Any]:
-        return {"classes": self.classes_.tolist(), "tilted": self.untilted_ is not None}
+        plan = {} if self.plan_ is None else {"plan": asdict(self.plan_)}
+        tilted = self.untilted_ is not None
+        return {"classes": self.classes_.tolist(), "tilted": tilted, **plan}
 
     def _restore(
         self,
@@ -181,12 +186,15 @@ class FittedMixture(PrivateModel):
         # Version 0.1.0 tilted nothing, and did not say so.
         if "tilted" in header and model_value(path, header, "tilted", bool):
             untilted = mixture_numbers(path, arrays, components, d, prefix=UNTILTED)
-        self._take(numbers, untilted)
+        stored = model_value(path, header, "plan", dict) if "plan" in header else None
+        self._take(numbers, untilted, None if stored is None else MixturePlan.of_header(stored))
 
-    def _take(self, numbers: MixtureNumbers, untilted: MixtureNumbers | None) -> None:
+    def _take(
+        self, numbers: MixtureNumbers, untilted: MixtureNumbers | None, plan: MixturePlan | None
+    ) -> None:
         self.weights_, self.means_ = numbers.weights, numbers.means
         self.covariances_, self.covariance_of_ = numbers.covariances, numbers.covariance_of
-        self.untilted_ = untilted
+        self.untilted_, self.plan_ = untilted, plan
 
     def _numbers(self) -> MixtureNumbers:
         return MixtureNumbers(self.weights_, self.means_, self.covariances_, self.covariance_of_)

@@ -15,29 +15,14 @@ from threadpoolctl import threadpool_limits
 from cloister._backend import Grid, SoftmaxRegression
 from cloister.codes import CodeGrid
 from cloister.covariance import Covariances
-from cloister.errors import InvalidInput
 from cloister.mixture_fit import MixtureCourse, scaled_covariance, without
 from cloister.mixture_numbers import MixtureNumbers
-from cloister.parameters import check_choice, check_flag
+from cloister.mixture_plan import MixturePlan, MixtureRules
 from cloister.privacy.release import Release
-from cloister.seeding import MAX_SPECTRUM_FEATURES, Overview, release_overview
+from cloister.seeding import MAX_SPECTRUM_FEATURES, Overview
 from cloister.shrinkage import james_stein, project_to_ball, safe_counts
 from cloister.tilted_mixture import mixture_bias, tilted_mixture
 
-TILTED_PLAN = {
-    "class counts": 0.01,
-    "mean": 0.01,
-    "scatter": 0.01,
-    "class means": 0.04,
-    "second moments": 0.05,
-    "gradients": 0.88,
-}
-
-# With fewer, noise matters little to means and covariance, and so few steps do not get as far
-# (Fashion-MNIST embeddings projected to 2, 4, 8 features: -9, -3, +1 points; to 16 and more, +2).
-FEWEST_FEATURES = 8
-N_STEPS = 20
-RESIDUAL_RADIUS = 0.5  # a residual has norm sqrt(2) at most; those of rows that are learnt, little
 RATE = 0.9  # of Newton's step where all probabilities are the priors
 RATE_DECAY = 0.5  # the part of the rate that the last step lacks
 MOMENTUM = 0.5
@@ -46,47 +31,10 @@ MOMENTUM = 0.5
 SAMPLING_FLOOR = 16.0
 
 
-def is_tilted(
-    tilt: bool | str,
-    n_classes: int | None,
-    n_components: int,
-    covariance_type: str,
-    n_features: int | None = None,
-) -> bool:
-    """Say whether a mixture is tilted: a function of public parameters alone.
-
-    Parameters
-    ----------
-    tilt : "auto" or bool
-    n_classes : int or None
-        None stands for any number from 2 up.
-    n_components, covariance_type
-        Checked already.
-    n_features : int or None
-        None stands for enough of them.
-
-    Raises
-    ------
-    InvalidInput, InvalidType
-        If `tilt` is none of these, or True where no linear rule tells classes apart.
-    """
-    can = n_classes != 1 and n_components == 1 and covariance_type == "tied"
-    if isinstance(tilt, str):
-        check_choice("tilt", tilt, ("auto",))
-        return can and (n_features is None or n_features >= FEWEST_FEATURES)
-    if check_flag("tilt", tilt) and not can:
-        raise InvalidInput(
-            f"tilt=True needs at least 2 classes, n_components=1 and covariance_type='tied', got "
-            f"{'2 or more' if n_classes is None else n_classes} class(es), {n_components} and "
-            f"{covariance_type!r}; take tilt='auto'"
-        )
-    return bool(tilt)
-
-
 def fit_tilted_mixture(
-    release: Release, grid: CodeGrid, mus: dict[str, float], n_classes: int
-) -> tuple[MixtureNumbers, MixtureNumbers]:
-    """Run the releases of `TILTED_PLAN` and turn them into two mixtures of one component a class.
+    release: Release, grid: CodeGrid, rules: MixtureRules
+) -> tuple[MixtureNumbers, MixtureNumbers, MixturePlan]:
+    """Run the planned releases and turn them into two mixtures of one component a class.
 
     Parameters
     ----------
@@ -94,11 +42,8 @@ def fit_tilted_mixture(
         Of the session at hand.
     grid : CodeGrid
         The public grid.
-    mus : dict
-        Gaussian-DP cost of each entry of `TILTED_PLAN`; that of "gradients" is spread evenly over
-        `N_STEPS` releases.
-    n_classes : int
-        At least 2.
+    rules : MixtureRules
+        What is public of the fit, which has 2 classes at least.
 
     Returns
     -------
@@ -106,16 +51,16 @@ def fit_tilted_mixture(
         Its Bayes rule is the softmax regression that was learnt.
     untilted : MixtureNumbers
         Means of the classes and the covariance within them, as they were released.
+    plan : MixturePlan
+        The plan that was followed.
     """
     # One thread: sums in another order would make a resumed fit ask another question.
     with threadpool_limits(1):
-        course = _TiltedCourse(release, grid, mus, n_classes)
+        course = _TiltedCourse(release, grid, rules)
         counts = course.class_counts()
         n = float(counts.sum())
         priors = counts / n
-        overview = release_overview(
-            release, grid, mus["mean"], mus["scatter"], n_classes=n_classes, n_hint=n
-        )
+        overview = course.overview(n)
         shifts = course.class_shifts(overview, counts)
         covariances, noise = course.second_moment(overview)
         within = without(covariances, (shifts * priors[:, None]).T @ shifts)
@@ -124,9 +69,10 @@ def fit_tilted_mixture(
             priors,
             project_to_ball(overview.mean + shifts, grid.clip_norm),
             within,
-            np.zeros(n_classes, dtype=np.int64),
+            np.zeros(rules.n_classes, dtype=np.int64),
         )
-        return tilted_mixture(weights, priors, overview.mean, covariances), untilted
+        tilted = tilted_mixture(weights, priors, overview.mean, covariances)
+        return tilted, untilted, course.plan
 
 
 class _TiltedCourse(MixtureCourse):
@@ -142,7 +88,7 @@ class _TiltedCourse(MixtureCourse):
     def class_shifts(self, overview: Overview, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Class means less the overall mean, shape (classes, d), shrunk by their noise."""
         mu = self._mus["class means"]
-        radius = self._mean_radius(mu, overview.noisy_n, overview.scatter)
+        radius = self._radius(self.plan.mean_radius, overview.scatter)
         tally = self._release.tally("class means", self._on_grid(overview.mean), mu, radius=radius)
         noise_variance = (tally.sum_noise / counts) ** 2
         return james_stein(tally.noisy_sums[:, 0] / counts[:, None], noise_variance)
@@ -159,11 +105,11 @@ class _TiltedCourse(MixtureCourse):
         """
         mu, d, n = self._mus["second moments"], self._grid.d, overview.noisy_n
         full = d <= MAX_SPECTRUM_FEATURES
-        radius = self._moment_radius(mu * n, overview.scatter, "tied" if full else "diag")
+        radius = self._radius(self.plan.moment_radius, overview.scatter)
         released = self._release.moments(
             "second moments",
             self._on_grid(overview.mean),
-            np.zeros(self._n_classes, dtype=np.int64),
+            np.zeros(self._rules.n_classes, dtype=np.int64),
             mu,
             radius=radius,
             moment="full" if full else "diagonal",
@@ -197,14 +143,15 @@ class _TiltedCourse(MixtureCourse):
         array of shape (classes, d)
             Logits a unit of (row - mean).
         """
-        mu = self._mus["gradients"] / np.sqrt(N_STEPS)
+        steps = self.plan.gradient_steps
+        mu = self._mus["gradients"] / float(np.sqrt(steps))
         n, d = overview.noisy_n, self._grid.d
-        radius = self._mean_radius(self._mus["gradients"], n, overview.scatter)
+        radius = self._radius(self.plan.row_radius, overview.scatter)
         length = max(radius, float(np.sqrt(overview.scatter)))  # of what becomes 1
         precondition = _preconditioner(priors, covariances, noise, n, length)
         centre = np.ascontiguousarray(self._on_grid(overview.mean)[0, 0])
         weights, velocity = np.zeros((len(priors), d)), np.zeros((len(priors), d))
-        for step in range(N_STEPS):
+        for step in range(steps):
             bias = mixture_bias(weights / length, priors, covariances)
             model = SoftmaxRegression.on_grid(
                 self._grid,
@@ -212,13 +159,13 @@ class _TiltedCourse(MixtureCourse):
                 weights,
                 bias,
                 radius=radius,
-                residual_radius=RESIDUAL_RADIUS,
+                residual_radius=self.plan.residual_radius,
             )
             released = self._release.gradient(f"gradient {step + 1}", model, mu)
             gradient = released.noisy_gradient / n
             gradient -= gradient.mean(axis=0)  # residuals of a row sum to zero, but for rounding
             velocity = MOMENTUM * velocity + gradient @ precondition
-            weights = weights - (1 - RATE_DECAY * step / N_STEPS) * velocity
+            weights = weights - (1 - RATE_DECAY * step / steps) * velocity
         return np.asarray(weights / length)
 
 

@@ -17,8 +17,8 @@ from cloister import _backend
 MOST_DISTANCES = 2**24
 """All distances between points are kept, in float32, up to this many; beyond, one start is made."""
 
-MOST_SWAPS = 30
-CANDIDATES = 512  # points that a swap is tried with
+MOST_SWAPS = 10
+CANDIDATES = 128  # points that a swap is tried with
 LEAST_GAIN = 1e-4  # of the inertia, for which a swap is made
 
 
