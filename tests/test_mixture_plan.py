@@ -85,8 +85,8 @@ def test_clips_open_where_noise_is_small_and_close_where_it_is_not():
     assert mean == pytest.approx(0.005 * 0.35**0.5 * 1e4 / (4 * 16**0.5))
     assert moment == pytest.approx((0.02 * 0.62**0.5 * 1e4 / (2**0.5 * 64)) ** 0.5)
     diagonal, trace = radii(10_000, 1.0, "diag"), radii(10_000, 1.0, "spherical")
-    assert diagonal[1] == pytest.approx((0.02 * 0.37**0.5 * 2500 / 16) ** 0.5)  # 2500 rows each
-    assert trace[1] == pytest.approx((0.02 * 0.37**0.5 * 2500) ** 0.5)
+    assert diagonal[1] == pytest.approx((0.02 * 0.33**0.5 * 2500 / 16) ** 0.5)  # 2500 rows each
+    assert trace[1] == pytest.approx((0.02 * 0.33**0.5 * 2500) ** 0.5)
     wide = replace(MixtureRules(3_000, 2, 1, "tied", tilted=True, mu=1.0), n_hint=10**6)
     assert wide.plan(1).moment_radius > radii(10**6, 1.0, d=3_000)[1]  # variances alone
 
@@ -124,8 +124,9 @@ def test_each_radius_is_the_one_that_clips(rows, name):
 def test_the_clip_of_rounds_is_the_plans(rows):
     X, y = rows
     shape = SHAPES[-1]
-    tight = mixture(shape, epsilon=inf, plan_overrides={"round_radius": 1e-6}).fit(X, y % 2)
-    usual = mixture(shape, epsilon=inf).fit(X, y % 2)
+    few = {"epsilon": 50.0, "unsafe_noise_seed": 1}
+    tight = mixture(shape, plan_overrides={"round_radius": 1e-6}, **few).fit(X, y % 2)
+    usual = mixture(shape, **few).fit(X, y % 2)
     assert np.abs(tight.means_ - usual.means_).max() > 1e-3
     assert tight.plan_.round_radius == 1e-6
 
@@ -145,7 +146,7 @@ def test_the_clip_of_rounds_is_the_plans(rows):
         (1, {"shares": {"gradients": 0.2}}, "releases of an untilted mixture are mean"),
         (1, {"gradient_steps": 3}, "is not tilted"),
         (1, {"row_radius": 1.0}, "is not tilted"),
-        (0, {"round_radius": 1.0}, "moves no components"),
+        (0, {"round_radius": 1.0}, "has none to find"),
     ],
 )
 def test_impossible_plans_are_refused_before_the_rows_are_read(shape, overrides, message):

@@ -86,3 +86,33 @@ def test_same_bits_for_any_number_of_threads(rng, restore_threads):
         found.append(cluster(points, weights, 10, np.random.default_rng(3))[0])
     assert (found[0] == found[1]).all()
     assert (found[0] == found[2]).all()
+
+
+def test_the_best_exchange_is_found(rng):
+    points, weights = rng.normal(size=(40, 3)), rng.uniform(0.1, 5.0, size=40)
+    centres = points[:6] + 0.1
+    table, scale = weighted_kmeans._all_squares(points)
+
+    def cost(some):
+        return float(weights @ ((points[:, None] - some) ** 2).sum(axis=2).min(axis=1))
+
+    def exchange(j, point):
+        return np.concatenate([np.delete(centres, j, axis=0), point[None]])
+
+    best = min(cost(exchange(j, point)) for j in range(6) for point in points)
+    swapped = weighted_kmeans._swapped(points, table, scale, weights, centres, rng)
+    assert cost(swapped) == pytest.approx(best, rel=1e-5)
+    assert best < cost(centres)
+    assert weighted_kmeans._swapped(points, table, scale, weights, points[:1], rng) is None
+    assert weighted_kmeans._swapped(points, table, scale, weights, points, rng) is None
+
+
+def test_an_exchange_mends_what_the_iterations_cannot(rng, monkeypatch):
+    # Two centres start in one far blob and one between the two others.
+    places = np.array([[0.0, 0.0], [0.0, 10.0], [1000.0, 0.0]])
+    points = np.repeat(places, 20, axis=0) + rng.normal(size=(60, 2))
+    stuck = np.array([[0.0, 5.0], [1000.0, 1.0], [1000.0, -1.0]])
+    monkeypatch.setattr(weighted_kmeans, "_starts", lambda *_: [stuck])
+    mended = cluster(points, np.ones(60), 3, rng)[1]
+    monkeypatch.setattr(weighted_kmeans, "MOST_SWAPS", 0)
+    assert mended < 0.2 * cluster(points, np.ones(60), 3, rng)[1]

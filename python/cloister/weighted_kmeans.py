@@ -99,13 +99,13 @@ def _lloyd(
 
 
 def _all_squares(points: NDArray[np.float64]) -> tuple[NDArray[np.float32], float]:
-    """Squared distances of all pairs of points, in float32, and the unit that they are in."""
+    """Squared distances of all pairs of points, in float32, and the unit of length they are in."""
     near = points - points.mean(axis=0)
-    scale = max(float(np.abs(near).max()), float(np.finfo(np.float64).tiny))
+    scale = float(np.abs(near).max()) or 1.0
     near = (near / scale).astype(np.float32)
     squares = np.empty((len(points), len(points)), np.float32)
     _backend.all_distances(near, near, squares)
-    return squares, scale**2
+    return squares, scale
 
 
 def _swapped(
@@ -125,7 +125,7 @@ def _swapped(
     m, k = len(points), len(centres)
     if k < 2:
         return None
-    squares = euclidean_distances(points, centres, squared=True) / scale
+    squares = euclidean_distances(points / scale, centres / scale, squared=True)
     nearest = squares.argmin(axis=1)
     first = squares[np.arange(m), nearest]
     squares[np.arange(m), nearest] = np.inf
