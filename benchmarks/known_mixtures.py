@@ -49,6 +49,12 @@ def known_mixture(n, d, k, separation, seed=0):
     )
 
 
+def apart(some, others):
+    """Return the largest distance between matched points, (k, d) each."""
+    gaps = np.linalg.norm(some[:, None] - others, axis=2)
+    return float(gaps[linear_sum_assignment(gaps)].max())
+
+
 def errors(known, means, weights, covariance):
     """Return the errors of a fit, each component matched with the nearest true one.
 
@@ -70,6 +76,7 @@ def em_fit(known):
     model = GaussianMixture(
         len(known.means),
         covariance_type="tied",
+        init_params="random_from_data",  # k-means++ would be run and thrown away
         means_init=known.means,
         weights_init=known.weights,
         precisions_init=np.linalg.inv(known.covariance),
@@ -89,15 +96,11 @@ def theory(known, fit):
     n, d = known.rows.shape
     smallest = n * known.weights.min()
     scatter = float(np.trace(known.covariance))
-    (last,) = [e for e in fit.privacy_.events if e.name == f"round {last_round(fit)}"]
-    cost = last.sensitivity / last.sigma if last.sigma else np.inf
-    radius = 0.75 * np.sqrt(scatter) * np.sqrt(1 + 1 / np.sqrt(4 * d))
+    rounds = [event for event in fit.privacy_.events if event.name.startswith("round")]
+    cost = rounds[-1].sensitivity / rounds[-1].sigma if rounds[-1].sigma else np.inf
+    radius = fit.plan_.round_radius * np.sqrt(scatter) * np.sqrt(1 + 1 / np.sqrt(4 * d))
     noise = np.sqrt(d) * radius / (cost * smallest) * (1 + 2 / np.sqrt(2 * d))
     return {
         "em": float(np.sqrt(scatter / smallest) / known.deviation),
         "noise": float(noise / known.deviation),
     }
-
-
-def last_round(fit):
-    return max(int(e.name.split()[1]) for e in fit.privacy_.events if e.name.startswith("round"))

@@ -18,7 +18,7 @@ from cloister.privacy.release import Release
 from cloister.seeding import Overview, counts_and_shifts, release_overview
 from cloister.shrinkage import denoise_spectrum, positive_spectrum, project_to_ball
 
-SMALLEST_SCATTER = 0.05  # of a cell, in units of the average
+SMALLEST_SCATTER = 1e-6  # of a cell, in units of what is expected
 
 
 def fit_mixture(
@@ -46,9 +46,7 @@ def fit_mixture(
     course = MixtureCourse(release, grid, rules)
     overview = course.overview()
     counts, means, within = course.class_means(overview)
-    scatters = np.array([within])
-    if rules.covariance_type not in POOLED_TYPES:
-        scatters = course.scatters("scatters", means[:, None], counts, within)
+    scatters = course.scatters("scatters", means[:, None], counts, within)
     covariances = course.second_moments(
         "second moments", means[:, None], counts[:, None], scatters, rules.covariance_type
     )
@@ -114,7 +112,10 @@ class MixtureCourse:
         moved = self._grid.decode(on_grid[:, 0]) + shifts[:, 0]
         means = project_to_ball(moved, self._grid.clip_norm)
         between = float(counts[:, 0] @ (shifts[:, 0] ** 2).sum(axis=1)) / counts.sum()
-        return counts[:, 0], means, max(scatter - between, 0.2 * scatter)
+        # What noise alone may make of the difference, which is small where classes stand apart.
+        noise = 4 * self._grid.clip_norm**2 / (self._mus["scatter"] * overview.noisy_n)
+        least = min(max(noise, 0.01 * scatter), 0.2 * scatter)
+        return counts[:, 0], means, max(scatter - between, least)
 
     def scatters(
         self, name: str, centres: NDArray[np.float64], counts: NDArray[np.float64], within: float
@@ -131,7 +132,8 @@ class MixtureCourse:
         values, noise = released.noisy_values[:, 0] / sizes, released.noise / sizes
         prior = (within / 2) ** 2
         blended = (values * prior + within * noise**2) / (prior + noise**2)
-        return np.asarray(np.maximum(blended, SMALLEST_SCATTER * within))
+        least = np.maximum(np.minimum(2 * noise, within), SMALLEST_SCATTER * within)
+        return np.asarray(np.maximum(blended, least))
 
     def second_moments(
         self,

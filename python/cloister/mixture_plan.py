@@ -124,11 +124,9 @@ def mixture_shares(n_components: int, covariance_type: str) -> dict[str, float]:
     check_choice("covariance_type", covariance_type, COVARIANCE_TYPES)
     if n_components > 1:
         return dict(COMPONENT_SHARES)
-    shares = {"mean": 0.02, "scatter": 0.01, "class means": 0.35}
-    if covariance_type not in POOLED_TYPES:
-        shares["scatters"] = 0.04
-    if covariance_type in ("diag", "spherical"):
-        shares["class means"] = 0.60
+    means = 0.60 if covariance_type in ("diag", "spherical") else 0.35
+    scatters = 0.02 if covariance_type in POOLED_TYPES else 0.04
+    shares = {"mean": 0.02, "scatter": 0.01, "class means": means, "scatters": scatters}
     return {**shares, "second moments": 1 - sum(shares.values())}
 
 
