@@ -28,14 +28,13 @@ class KnownMixture:
 def known_mixture(n, d, k, separation, seed=0):
     """Draw a mixture whose closest two means are `separation` apart.
 
-    Means point in random directions, weights are a draw of Dirichlet(5), and the shared covariance
+    Means are those of 100 draws from a Gaussian whose closest two are least close, weights are a draw of Dirichlet(5), and the shared covariance
     has random axes with deviations from 0.6 to 1.3: no more is round than in real rows.
     """
     rng = np.random.default_rng(seed)
-    means = rng.standard_normal((k, d))
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
-    gaps = np.linalg.norm(means[:, None] - means, axis=2)
-    means *= separation / gaps[~np.eye(k, dtype=bool)].min()
+    draws = [means - means.mean(axis=0) for means in rng.standard_normal((100, k, d))]
+    means = max(draws, key=lambda means: closest(means) / np.linalg.norm(means))
+    means *= separation / closest(means)
     weights = rng.dirichlet(np.full(k, 5.0))
     deviations = np.linspace(0.6, 1.3, d) if d > 1 else np.ones(1)
     deviations /= np.sqrt((deviations**2).mean())
@@ -47,6 +46,12 @@ def known_mixture(n, d, k, separation, seed=0):
     return KnownMixture(
         (rows / scale).astype(np.float32), labels, means / scale, weights, covariance, 1 / scale
     )
+
+
+def closest(means):
+    """Return the smallest distance between two means."""
+    gaps = np.linalg.norm(means[:, None] - means, axis=2)
+    return gaps[~np.eye(len(means), dtype=bool)].min()
 
 
 def apart(some, others):
