@@ -5,7 +5,7 @@ count of the first release.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isinf, sqrt
 from typing import Any, ClassVar
 
@@ -13,6 +13,8 @@ import numpy as np
 
 from cloister.errors import InvalidInput
 from cloister.plans import Plan, override_shares
+from cloister.predictions import added_loss, eigenvalue_noise
+from cloister.seeding import MAX_SPECTRUM_FEATURES, scatter_radius
 
 INITS = ("gaussian", "histogram", "random")
 
@@ -53,6 +55,12 @@ class KMeansPlan(Plan):
         Clips of residuals, in units of their predicted root-mean-square.
     split_offset : float
         How far the halves of a centre start from it, in the same unit.
+    added_loss : float
+        Predicted: what the noise of the last round adds to the mean squared distance, in units of
+        what the centres leave, before shrinkage.
+    eigenvalue_noise : float
+        Predicted: the largest eigenvalue that noise makes in the second moment, in units of
+        clip_norm^2 / d (0 where only the trace is released).
     """
 
     LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {
@@ -72,6 +80,8 @@ class KMeansPlan(Plan):
     lift_radius: float = 0.9
     round_radius: float = 0.75
     split_offset: float = 0.1
+    added_loss: float = 0.0
+    eigenvalue_noise: float = 0.0
 
 
 def kmeans_shares(init: str) -> dict[str, float]:
@@ -123,7 +133,14 @@ def kmeans_plan(
             f"plan_overrides['vote_cells']={plan.vote_cells}, but n_clusters={k} centres are made "
             "of them: name as many at least, or 0 for no votes"
         )
-    return plan
+    mu_scatter = mu * sqrt(shares["scatter"])
+    radius = scatter_radius(n, d, mu_scatter, spectrum=voted)
+    whole = voted and d <= MAX_SPECTRUM_FEATURES
+    return replace(
+        plan,
+        added_loss=plan.rounds * added_loss(n, d, k, mu_rounds, plan.round_radius),
+        eigenvalue_noise=d * eigenvalue_noise(n, d, mu_scatter, radius) if whole else 0.0,
+    )
 
 
 def vote_cells(k: int) -> int:

@@ -5,13 +5,14 @@ hint, or the noisy count of the first releases.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, sqrt
 from typing import Any, ClassVar
 
 from cloister.mixture_parameters import COVARIANCE_TYPES, POOLED_TYPES
 from cloister.parameters import check_choice, check_integer
 from cloister.plans import Plan, override_shares
+from cloister.predictions import added_loss
 from cloister.seeding import MAX_SPECTRUM_FEATURES
 
 TILTED_SHARES = {
@@ -59,6 +60,12 @@ class MixturePlan(Plan):
         Clip of the residuals of their probabilities, whose norm is at most sqrt(2) (0 without).
     round_radius : float
         Clip of the residuals that move components, in the same unit (0 with one a class).
+    added_loss : float
+        Predicted: mean squared distance by which noise moves the class means, in the same unit
+        squared, before shrinkage.
+    eigenvalue_noise : float
+        Predicted: the largest eigenvalue (of a diagonal, an entry) that noise makes in the second
+        moment, as a part of the average variance.
     """
 
     LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {
@@ -76,6 +83,8 @@ class MixturePlan(Plan):
     row_radius: float = 0.0
     residual_radius: float = 0.0
     round_radius: float = 0.0
+    added_loss: float = 0.0
+    eigenvalue_noise: float = 0.0
 
     @property
     def tilted(self) -> bool:
@@ -170,7 +179,7 @@ class MixtureRules:
             absent |= dict.fromkeys(OF_TILT, "this mixture is not tilted; leave it out")
         if self.n_components == 1:
             absent["round_radius"] = "n_components=1 moves no components; leave it out"
-        return plan.override(self.overrides, absent)
+        return self._predicted(plan.override(self.overrides, absent), n)
 
     def moment_radius(self, name: str, n: float) -> float:
         """Clip of a release of second moments of n rows, in units of the root-mean-square.
@@ -179,14 +188,29 @@ class MixtureRules:
         """
         if "moment_radius" in self.overrides:
             return float(self.overrides["moment_radius"])
+        noise = self._moment_noise(name, self.n_hint or n)
+        return _opened(SMALLEST_MOMENT_RADIUS, sqrt(_ratio(FREE_MOMENT_NOISE, noise)))
+
+    def _moment_noise(self, name: str, n: float) -> float:
+        """Noise of an eigenvalue (of an entry, of the trace) over the average variance.
+
+        At a clip of one root-mean-square; it grows with the squared radius. Of a whole matrix it is
+        d times `eigenvalue_noise`.
+        """
         kind = self._moment_type(name)
         matrices = 1 if kind in POOLED_TYPES or self.tilted else self.n_classes * self.n_components
-        # Noise of an eigenvalue (of an entry, of the trace) at radius 1, over the average variance
-        # at root-mean-square 1; it grows with the squared radius.
-        d, rows = self.d, (self.n_hint or n) / matrices
-        dimension = {"diag": float(d), "spherical": 1.0}.get(kind, sqrt(2) * d**1.5)
-        noise = dimension / (self.mus()[name] * rows)
-        return _opened(SMALLEST_MOMENT_RADIUS, sqrt(_ratio(FREE_MOMENT_NOISE, noise)))
+        whole = sqrt(2) * float(self.d**1.5)
+        dimension = {"diag": float(self.d), "spherical": 1.0}.get(kind, whole)
+        return dimension / (self.mus()[name] * (n / matrices))
+
+    def _predicted(self, plan: MixturePlan, n: float) -> MixturePlan:
+        noise = self._moment_noise("second moments", n)
+        mu = self.mus()["class means"]
+        return replace(
+            plan,
+            added_loss=added_loss(n, self.d, self.n_classes, mu, plan.mean_radius),
+            eigenvalue_noise=noise * plan.moment_radius**2,
+        )
 
     def _moment_type(self, name: str) -> str:
         """Return which covariance a release of second moments is for."""
