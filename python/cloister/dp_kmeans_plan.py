@@ -33,6 +33,10 @@ OF_VOTES = ("vote_cells", "least_rows", "splits", "lift_radius", "split_offset")
 
 FEWEST_ROUNDS, MOST_ROUNDS, MOST_NOISELESS_ROUNDS = 5, 10, 100
 
+# The clip of a round biases means. It opens while noise adds less than FREE_LOSS to the loss.
+FREE_LOSS = 0.002
+SMALLEST_RADIUS, LARGEST_RADIUS = 0.75, 16.0
+
 
 @dataclass(frozen=True)
 class KMeansPlan(Plan):
@@ -78,7 +82,7 @@ class KMeansPlan(Plan):
     splits: int
     rounds: int
     lift_radius: float = 0.9
-    round_radius: float = 0.75
+    round_radius: float = SMALLEST_RADIUS
     split_offset: float = 0.1
     added_loss: float = 0.0
     eigenvalue_noise: float = 0.0
@@ -133,12 +137,15 @@ def kmeans_plan(
             f"plan_overrides['vote_cells']={plan.vote_cells}, but n_clusters={k} centres are made "
             "of them: name as many at least, or 0 for no votes"
         )
+    noise = plan.rounds * added_loss(n, d, k, mu_rounds)  # at a clip of one root-mean-square
+    if "round_radius" not in overrides:
+        plan = replace(plan, round_radius=round_radius(noise))
     mu_scatter = mu * sqrt(shares["scatter"])
     radius = scatter_radius(n, d, mu_scatter, spectrum=voted)
     whole = voted and d <= MAX_SPECTRUM_FEATURES
     return replace(
         plan,
-        added_loss=plan.rounds * added_loss(n, d, k, mu_rounds, plan.round_radius),
+        added_loss=noise * plan.round_radius**2,
         eigenvalue_noise=d * eigenvalue_noise(n, d, mu_scatter, radius) if whole else 0.0,
     )
 
@@ -173,6 +180,18 @@ def residual_rounds(n: float, d: int, k: int, mu: float) -> int:
     if isinf(mu):
         return MOST_NOISELESS_ROUNDS
     return int(np.clip(0.05 * (mu * n / k) ** 2 / d, FEWEST_ROUNDS, MOST_ROUNDS))
+
+
+def round_radius(noise: float) -> float:
+    """Return the clip of a round, in units of the root-mean-square.
+
+    `noise` is what noise adds to the loss at a clip of 1. Measured with rows of one broad Gaussian
+    (16 clusters in 2 dimensions, 10,000 rows, epsilon = 8): 0.0163 at 0.75, 0.0093 at 6, and
+    0.0079 without noise; it never made centres worse while the noise stayed this small.
+    """
+    if noise <= FREE_LOSS / LARGEST_RADIUS**2:
+        return LARGEST_RADIUS
+    return max(SMALLEST_RADIUS, sqrt(FREE_LOSS / noise))
 
 
 def checked_shares(init: str, overrides: Mapping[str, Any]) -> dict[str, float]:

@@ -48,7 +48,7 @@ def eigenvalue_noise(n: float, d: int, mu: float, radius: float = 1.0) -> float:
     n : float
         Number of rows.
     d : int
-        Features; the law is that of many, within a few per cent from 30 on.
+        Features; the law is that of many, and too large by about 0.6 / d^(2/3) of itself.
     mu : float
         Gaussian-DP cost of the release.
     radius : float
