@@ -259,7 +259,7 @@ def test_budget_exceeded_is_3_before_rows_are_read(folder, tmp_path):
 def test_two_fits_race_for_what_is_left(folder, tmp_path, monkeypatch):
     """The early look at the ledger is no promise: the reservation decides."""
     ledger = tmp_path / "ledger"
-    monkeypatch.setattr("cloister.cli_fit._refuse_debt", lambda *_: None)
+    monkeypatch.setattr("cloister.cli_fit.refuse_debt", lambda *_: None)
     line = f"fit {{rows.npy}} --out {{raced}} --budget {ledger} --epsilon 2"
     result = run(line, folder, TOTAL)
     assert result.exit_code == 3
@@ -310,7 +310,6 @@ REFUSED = {
     "threads": (f"{FIT} --threads 0", "'--threads': 0 is not in the range"),
     "model": (f"{FIT} --model forest", "'--model': 'forest' is not one of"),
     "clusters of mixture": (f"{FIT} --n-clusters 3", "--n-clusters needs --model kmeans"),
-    "hint of mixture": (f"{FIT} --n-hint 3", "--n-hint needs --model kmeans"),
     "labels of kmeans": (
         f"{FIT} --model kmeans --labels {{labels.npy}}",
         "--labels needs --model mixture",

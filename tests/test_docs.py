@@ -21,6 +21,7 @@ DOCUMENTS = [
     "docs/privacy.md",
     "docs/design.md",
     "docs/benchmarks.md",
+    "docs/plan.md",
     "docs/quality.md",
 ]
 

@@ -5,7 +5,13 @@ import pytest
 from sklearn.cluster import KMeans as SklearnKMeans
 
 from cloister import DPKMeans
-from cloister.dp_kmeans_plan import INITS, affordable_splits, residual_rounds, vote_cells
+from cloister.dp_kmeans_plan import (
+    INITS,
+    affordable_splits,
+    residual_rounds,
+    round_radius,
+    vote_cells,
+)
 from cloister.errors import InvalidInput, InvalidType, ModelFileError
 from cloister.model_file import read_model, write_model
 from untouchable import untouchable
@@ -119,6 +125,16 @@ def test_rules_are_monotone_in_what_noise_allows():
     assert residual_rounds(1e3, 512, 64, 0.1) == 5
     assert residual_rounds(1e6, 64, 8, 1.0) == 10
     assert residual_rounds(1e6, 64, 8, np.inf) == 100
+    assert [round_radius(noise) for noise in (1.0, 0.002, 0.0005, 0.0)] == [0.75, 1.0, 2.0, 16.0]
+
+
+def test_clips_bias_nothing_where_noise_is_small():
+    """Rows of one broad Gaussian: without noise 0.0079 is left, clipped to 0.75 of it 0.0163."""
+    rows = np.random.default_rng(0).standard_normal((10_000, 2))
+    rows = rows * [0.8, 0.6] + [1.0, 0.0]
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    model = DPKMeans(16, 8.0, 1e-6, random_state=0, unsafe_noise_seed=0).fit(rows)
+    assert -model.score(rows) < 0.0115
 
 
 def test_the_plan_is_public_followed_and_saved(tmp_path):

@@ -61,6 +61,8 @@ def test_without_a_hint_the_plan_follows_noisy_counts(rows):
         **asdict(exact),
         "mean_radius": pytest.approx(exact.mean_radius, rel=0.05),
         "moment_radius": pytest.approx(exact.moment_radius, rel=0.05),
+        "added_loss": pytest.approx(exact.added_loss, rel=0.05),
+        "eigenvalue_noise": pytest.approx(exact.eigenvalue_noise, rel=0.05),
     }
 
 

@@ -87,7 +87,7 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Public norm; longer rows are shortened to it.",
         ),
         click.option("--classes", metavar="LIST", help='Public list of classes: "0,1,2".'),
-        click.option("--n-hint", type=int, help="Public guess of the number of rows (kmeans)."),
+        click.option("--n-hint", type=int, help="Public guess of the number of rows."),
         click.option(
             "--on-invalid",
             type=click.Choice(["error", "drop"]),
@@ -127,7 +127,8 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
 @test_option
 @test_labels_option
 @threads_option
-@click.option("--dry-run", is_flag=True, help="Print the cost; open neither rows nor labels.")
+@click.option("--dry-run", is_flag=True, help="Print cost and plan; open no rows or labels.")
+@click.option("--n-features", type=click.IntRange(min=1), help="Features, for --dry-run.")
 @json_option
 def fit(
     synthetic: str | None,
@@ -148,12 +149,12 @@ def fit(
     A mixture may go the whole road at once: --synthetic draws from it and --probe trains on
     draws of its own, which costs no privacy; --test measures on real rows, for their owner only.
     """
-    from cloister import cli_fit, cli_road  # noqa: PLC0415
+    from cloister import cli_fit, cli_options, cli_price, cli_road  # noqa: PLC0415
 
     road = cli_road.RoadOptions(synthetic, n_samples, probe, test, test_labels)
-    checked = cli_fit.FitOptions(**options, road=road)
+    checked = cli_options.FitOptions(**options, dry_run=dry_run, road=road)
     checked.check()
-    (cli_fit.dry_run if dry_run else cli_fit.fit)(checked, as_json)
+    (cli_price.dry_run if dry_run else cli_fit.fit)(checked, as_json)
 
 
 @main.command()

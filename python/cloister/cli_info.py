@@ -4,8 +4,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import cloister
-from cloister.cli_fit import budget_state
 from cloister.cli_output import emit, show_pairs, show_paragraph, show_table
+from cloister.cli_price import budget_state
 from cloister.errors import ModelFileError
 from cloister.model_file import model_value, read_model
 from cloister.privacy.guarantee import PrivacyGuarantee

@@ -5,7 +5,7 @@ count of the first release.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isinf, sqrt
 from typing import Any, ClassVar
 
@@ -13,6 +13,8 @@ import numpy as np
 
 from cloister.errors import InvalidInput
 from cloister.plans import Plan, override_shares
+from cloister.predictions import added_loss, eigenvalue_noise
+from cloister.seeding import MAX_SPECTRUM_FEATURES, scatter_radius
 
 INITS = ("gaussian", "histogram", "random")
 
@@ -30,6 +32,10 @@ OF_VOTES = ("vote_cells", "least_rows", "splits", "lift_radius", "split_offset")
 """Fields that only a start by votes has."""
 
 FEWEST_ROUNDS, MOST_ROUNDS, MOST_NOISELESS_ROUNDS = 5, 10, 100
+
+# The clip of a round biases means. It opens while noise adds less than FREE_LOSS to the loss.
+FREE_LOSS = 0.002
+SMALLEST_RADIUS, LARGEST_RADIUS = 0.75, 16.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,12 @@ class KMeansPlan(Plan):
         Clips of residuals, in units of their predicted root-mean-square.
     split_offset : float
         How far the halves of a centre start from it, in the same unit.
+    added_loss : float
+        Predicted: what the noise of the last round adds to the mean squared distance, in units of
+        what the centres leave, before shrinkage.
+    eigenvalue_noise : float
+        Predicted: the largest eigenvalue that noise makes in the second moment, in units of
+        clip_norm^2 / d (0 where only the trace is released).
     """
 
     LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {
@@ -70,8 +82,10 @@ class KMeansPlan(Plan):
     splits: int
     rounds: int
     lift_radius: float = 0.9
-    round_radius: float = 0.75
+    round_radius: float = SMALLEST_RADIUS
     split_offset: float = 0.1
+    added_loss: float = 0.0
+    eigenvalue_noise: float = 0.0
 
 
 def kmeans_shares(init: str) -> dict[str, float]:
@@ -109,7 +123,22 @@ def kmeans_plan(
     no_votes = f"init={init!r} has no votes; leave it out, or take init='gaussian'"
     plan = plan.override(overrides, {} if voted else dict.fromkeys(OF_VOTES, no_votes))
     check_vote_cells(plan.vote_cells, f"n_clusters={k} centres", k)
-    return plan
+    noise = rounds_noise(plan, n, d, k, mu)
+    if "round_radius" not in overrides:
+        plan = replace(plan, round_radius=round_radius(noise))
+    mu_scatter = mu * sqrt(shares["scatter"])
+    radius = scatter_radius(n, d, mu_scatter, spectrum=voted)
+    whole = voted and d <= MAX_SPECTRUM_FEATURES
+    return replace(
+        plan,
+        added_loss=noise * plan.round_radius**2,
+        eigenvalue_noise=d * eigenvalue_noise(n, d, mu_scatter, radius) if whole else 0.0,
+    )
+
+
+def rounds_noise(plan: KMeansPlan, n: float, d: int, k: int, mu: float) -> float:
+    """Predict the loss that one round of a plan adds at a clip of one root-mean-square."""
+    return plan.rounds * added_loss(n, d, k, mu * sqrt(plan.shares["rounds"]))
 
 
 def check_vote_cells(cells: int, wanted: str, k: int) -> None:
@@ -127,13 +156,14 @@ def plan_of_shares(shares: Mapping[str, float], n: float, d: int, k: int, mu: fl
     mu_votes, mu_lift, mu_split, mu_rounds = (
         mu * sqrt(shares.get(name, 0.0)) for name in ("votes", "lift", "split", "rounds")
     )
-    return KMeansPlan(
+    plan = KMeansPlan(
         shares=shares,
         vote_cells=vote_cells(k) if voted else 0,
         least_rows=_least_rows(d, mu_votes, mu_lift) if voted else 0.0,
         splits=affordable_splits(n, d, k, mu_split) if voted else 0,
         rounds=residual_rounds(n, d, k, mu_rounds),
     )
+    return replace(plan, round_radius=round_radius(rounds_noise(plan, n, d, k, mu)))
 
 
 def vote_cells(k: int) -> int:
@@ -166,6 +196,18 @@ def residual_rounds(n: float, d: int, k: int, mu: float) -> int:
     if isinf(mu):
         return MOST_NOISELESS_ROUNDS
     return int(np.clip(0.05 * (mu * n / k) ** 2 / d, FEWEST_ROUNDS, MOST_ROUNDS))
+
+
+def round_radius(noise: float) -> float:
+    """Return the clip of a round, in units of the root-mean-square.
+
+    `noise` is what noise adds to the loss at a clip of 1. Measured with rows of one broad Gaussian
+    (16 clusters in 2 dimensions, 10,000 rows, epsilon = 8): 0.0163 at 0.75, 0.0093 at 6, and
+    0.0079 without noise; it never made centres worse while the noise stayed this small.
+    """
+    if noise <= FREE_LOSS / LARGEST_RADIUS**2:
+        return LARGEST_RADIUS
+    return max(SMALLEST_RADIUS, sqrt(FREE_LOSS / noise))
 
 
 def checked_shares(init: str, overrides: Mapping[str, Any]) -> dict[str, float]:

@@ -5,14 +5,20 @@ hint, or the noisy count of the first releases.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, sqrt
 from typing import Any, ClassVar
 
-from cloister.dp_kmeans_plan import KMeansPlan, check_vote_cells, plan_of_shares
+from cloister.dp_kmeans_plan import (
+    KMeansPlan,
+    check_vote_cells,
+    plan_of_shares,
+    rounds_noise,
+)
 from cloister.mixture_parameters import COVARIANCE_TYPES, POOLED_TYPES
 from cloister.parameters import check_choice, check_integer
 from cloister.plans import Plan, override_shares
+from cloister.predictions import added_loss
 from cloister.seeding import MAX_SPECTRUM_FEATURES
 
 TILTED_SHARES = {
@@ -78,6 +84,13 @@ class MixturePlan(Plan):
         Clip of the residuals of their probabilities, whose norm is at most sqrt(2) (0 without).
     vote_cells, least_rows, splits, rounds, lift_radius, round_radius, split_offset
         How components of a class are found, as in `KMeansPlan` (0 with one a class).
+    added_loss : float
+        Predicted: mean squared distance by which noise moves the class means (with several
+        components a class: the components, in the last round), in the same unit squared, before
+        shrinkage.
+    eigenvalue_noise : float
+        Predicted: the largest eigenvalue (of a diagonal, an entry) that noise makes in the second
+        moment, as a part of the average variance.
     """
 
     LIMITS: ClassVar[Mapping[str, tuple[float, float]]] = {
@@ -101,6 +114,8 @@ class MixturePlan(Plan):
     lift_radius: float = 0.0
     round_radius: float = 0.0
     split_offset: float = 0.0
+    added_loss: float = 0.0
+    eigenvalue_noise: float = 0.0
 
     @property
     def tilted(self) -> bool:
@@ -200,12 +215,11 @@ class MixtureRules:
         plan = plan.override(self.overrides, absent)
         k = self.n_components
         check_vote_cells(plan.vote_cells, f"n_components={k} of a class", k)
-        return plan
+        return self._predicted(plan, n)
 
     def _of_components(self, n: float) -> dict[str, Any]:
-        found = plan_of_shares(
-            self.shares(), n / self.n_classes, self.d, self.n_components, self.mu
-        )
+        rows, k = n / self.n_classes, self.n_components
+        found = plan_of_shares(self.shares(), rows, self.d, k, self.mu)
         return {name: getattr(found, name) for name in OF_COMPONENTS}
 
     def moment_radius(self, name: str, n: float) -> float:
@@ -213,17 +227,33 @@ class MixtureRules:
 
         Counts of classes are sharper than the first count, so a fit asks again once it has them.
         """
-        squares = name in SCATTERS
-        if "moment_radius" in self.overrides and not squares:
+        if "moment_radius" in self.overrides and name not in SCATTERS:
             return float(self.overrides["moment_radius"])
-        kind = "spherical" if squares else self._moment_type(name)
-        matrices = 1 if self._is_pooled(name) else self.n_classes * self.n_components
-        # Noise of an eigenvalue (of an entry, of the trace) at radius 1, over the average variance
-        # at root-mean-square 1; it grows with the squared radius.
-        d, rows = self.d, (self.n_hint or n) / matrices
-        dimension = {"diag": float(d), "spherical": 1.0}.get(kind, sqrt(2) * d**1.5)
-        noise = dimension / (self.mus()[name] * rows)
+        noise = self._moment_noise(name, self.n_hint or n)
         return _opened(SMALLEST_MOMENT_RADIUS, sqrt(_ratio(FREE_MOMENT_NOISE, noise)))
+
+    def _moment_noise(self, name: str, n: float) -> float:
+        """Noise of an eigenvalue (of an entry, of the trace) over the average variance.
+
+        At a clip of one root-mean-square; it grows with the squared radius. Of a whole matrix it is
+        d times `eigenvalue_noise`.
+        """
+        kind = "spherical" if name in SCATTERS else self._moment_type(name)
+        matrices = 1 if self._is_pooled(name) else self.n_classes * self.n_components
+        whole = sqrt(2) * float(self.d**1.5)
+        dimension = {"diag": float(self.d), "spherical": 1.0}.get(kind, whole)
+        return dimension / (self.mus()[name] * (n / matrices))
+
+    def _predicted(self, plan: MixturePlan, n: float) -> MixturePlan:
+        noise = self._moment_noise("second moments", n)
+        if self.n_components == 1:
+            mu = self.mus()["class means"]
+            loss = added_loss(n, self.d, self.n_classes, mu, plan.mean_radius)
+        else:
+            found, rows = plan.components(), n / self.n_classes
+            loss = rounds_noise(found, rows, self.d, self.n_components, self.mu)
+            loss *= found.round_radius**2
+        return replace(plan, added_loss=loss, eigenvalue_noise=noise * plan.moment_radius**2)
 
     def _moment_type(self, name: str) -> str:
         """Return which covariance a release of second moments is for."""

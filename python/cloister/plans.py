@@ -1,7 +1,7 @@
 """What the plans of private fits share: numbers that a caller may fix, and their way into files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, ClassVar, Self
 
@@ -22,7 +22,10 @@ class Plan:
     """
 
     LIMITS: ClassVar[Mapping[str, tuple[float, float]]]
-    """Least and largest value that a caller may give to each field; whole ones are of integers."""
+    """Least and largest value that a caller may give to each field; whole ones are of integers.
+
+    Other fields, but for the shares, are predictions: what follows of the rest.
+    """
 
     shares: Mapping[str, float]
 
@@ -35,7 +38,8 @@ class Plan:
         if not all(0 < share <= 1 for share in shares.values()):
             raise ValueError(f"shares={shares} in its plan")
         for name, value in numbers.items():
-            if type(value) is not type(cls.LIMITS[name][0]) or not 0 <= value < inf:
+            kind = type(cls.LIMITS[name][0]) if name in cls.LIMITS else float
+            if type(value) is not kind or not 0 <= value < inf:
                 raise ValueError(f"{name}={value!r} in its plan")
         return plan
 
@@ -68,8 +72,8 @@ class Plan:
     @classmethod
     def _checked(cls, name: str, value: Any) -> int | float:
         if name not in cls.LIMITS:
-            known = ", ".join(field.name for field in fields(cls))
-            raise InvalidInput(f"plan_overrides names {name!r}, but a plan has {known}")
+            known = ", ".join(["shares", *cls.LIMITS])
+            raise InvalidInput(f"plan_overrides names {name!r}, but a plan has {known} to change")
         label, (low, high) = f"plan_overrides[{name!r}]", cls.LIMITS[name]
         way_out = "leave it out for the rule"
         if isinstance(low, int) and isinstance(high, int):

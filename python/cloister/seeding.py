@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cloister import _backend
 from cloister.codes import CodeGrid
 from cloister.kmeans import KMeans
+from cloister.predictions import eigenvalue_noise
 from cloister.privacy.answers import NoisyTally
 from cloister.privacy.release import Release
 from cloister.shrinkage import (
@@ -118,16 +119,13 @@ def release_overview(
     on_grid = grid.round_centres(project_to_ball(means[0], radius))
     mean = grid.decode(on_grid[0])
     whole = spectrum and d <= MAX_SPECTRUM_FEATURES
-    # No row is further than 2 R from the mean, few are further than R: the wide clip, four times
-    # the noise, is for where that is negligible: of an eigenvalue, sqrt(2 d) times an entry's.
-    spread_of_noise = np.sqrt(2 * d) if whole else 1.0
-    wide = 4 * spread_of_noise / (mu_scatter * noisy_n) < NEGLIGIBLE_NOISE
+    clip = scatter_radius(noisy_n, d, mu_scatter, spectrum=spectrum)
     moments = release.moments(
         "scatter",
         np.ascontiguousarray(np.broadcast_to(on_grid, (n_classes, 1, d))),
         np.zeros(n_classes, dtype=np.int64),
         mu_scatter,
-        radius=2 * radius if wide else radius,
+        radius=clip * radius,
         moment="full" if whole else "trace",
     )
     value, noise = moments.noisy_values[0] / noisy_n, moments.noise / noisy_n
@@ -137,6 +135,17 @@ def release_overview(
     scatter = total_scatter(float(np.trace(value)), noise * np.sqrt(d), mean, radius)
     values, axes = denoise_spectrum(value, noise)
     return Overview(mean, noisy_n, scatter, positive_spectrum(values, scatter, noise), axes)
+
+
+def scatter_radius(n: float, d: int, mu: float, *, spectrum: bool) -> float:
+    """Return the clip of the overview's second moment of n rows, in units of their norm.
+
+    No row is further than 2 R from the mean, few are further than R: the wide clip, four times the
+    noise, is for where that is negligible: of an eigenvalue, sqrt(2 d) times an entry's.
+    """
+    whole = spectrum and d <= MAX_SPECTRUM_FEATURES
+    noise = eigenvalue_noise(n, d, mu, 2.0) if whole else 4 / (mu * n)
+    return 2.0 if noise < NEGLIGIBLE_NOISE else 1.0
 
 
 def cluster_samples(
