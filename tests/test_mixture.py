@@ -10,9 +10,10 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from cloister import DPGaussianMixture
-from cloister.errors import InvalidType, PublicClassesWarning
+from cloister.errors import InvalidInput, InvalidType, PublicClassesWarning
 from cloister.mixture_parameters import COVARIANCE_TYPES
 from cloister.mixture_plan import mixture_shares
+from untouchable import untouchable
 
 
 def unit(rows):
@@ -220,3 +221,30 @@ def test_real_embeddings_at_epsilon_one(real_data):
     X, X_test = (unit(data[name].astype(np.float32)) for name in ("x_train", "x_test"))
     model = DPGaussianMixture(epsilon=1.0, classes=range(10)).fit(X, data["y_train"])
     assert (model.predict(X_test) == data["y_test"]).mean() > 0.68
+
+
+def test_components_by_rule_need_a_public_number_of_rows(rng):
+    X = 0.2 * rng.standard_normal((4_000, 4))
+    own = {"epsilon": 8.0, "random_state": 0}
+    model = DPGaussianMixture("auto", n_hint=4_000, **own).fit(X)
+    k = len(model.weights_)
+    assert 1 < k <= 16
+    assert k == len(model.means_) == len(DPGaussianMixture(k, **own).fit(X).means_)
+    assert len(DPGaussianMixture("auto", n_hint=10, **own).fit(X).means_) == 1
+    y = (X[:, 0] > 0).astype(int)
+    tilted = DPGaussianMixture("auto", classes=[0, 1], tilt=True, **own).fit(X, y)
+    assert len(tilted.means_) == 2
+    with pytest.raises(InvalidInput, match="needs n_hint"):
+        DPGaussianMixture("auto", **own).fit(untouchable(X))
+    with pytest.raises(InvalidInput, match="n_components"):
+        DPGaussianMixture("many", **own).fit(untouchable(X))
+
+
+def test_a_mixture_of_components_by_rule_is_saved(rng, tmp_path):
+    X = 0.2 * rng.standard_normal((4_000, 4))
+    model = DPGaussianMixture("auto", epsilon=8.0, n_hint=4_000).fit(X)
+    model.save(tmp_path / "m.safetensors")
+    loaded = DPGaussianMixture.load(tmp_path / "m.safetensors")
+    assert (loaded.means_ == model.means_).all()
+    assert loaded.plan_ == model.plan_
+    assert loaded.n_components == "auto"

@@ -58,6 +58,10 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+def _count_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    return value if value in (None, "auto") else int(click.INT(value))
+
+
 def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Declare the options of `fit` that become a `FitOptions`."""
     options = [
@@ -75,7 +79,12 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         epsilon_option,
         delta_option,
-        click.option("--n-components", type=int, help="Mixture components a class."),
+        click.option(
+            "--n-components",
+            callback=_count_or_auto,
+            metavar="INTEGER|auto",
+            help="Mixture components a class; `auto` needs --n-hint.",
+        ),
         click.option("--n-clusters", type=int, help="Clusters of --model kmeans."),
         click.option("--covariance-type", metavar="TYPE", help="tied, full, diag, spherical ..."),
         click.option("--row-transform", metavar="NAME", help="Public map of mixture rows: root."),

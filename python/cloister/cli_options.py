@@ -28,7 +28,7 @@ class FitOptions:
     model: str
     epsilon: float
     delta: float
-    n_components: int | None
+    n_components: int | str | None
     n_clusters: int | None
     covariance_type: str | None
     row_transform: str | None

@@ -1,6 +1,5 @@
 """A differentially private Gaussian mixture: the model behind synthetic embeddings."""
 
-from dataclasses import replace
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
@@ -11,7 +10,13 @@ from cloister.mixture_fit import fit_mixture
 from cloister.mixture_model import FittedMixture
 from cloister.mixture_numbers import MixtureNumbers
 from cloister.mixture_parameters import check_size, is_tilted
-from cloister.mixture_plan import MixturePlan, MixtureRules, chosen_shares, mixture_shares
+from cloister.mixture_plan import (
+    MixturePlan,
+    MixtureRules,
+    chosen_components,
+    chosen_shares,
+    mixture_shares,
+)
 from cloister.mixture_tilt import fit_tilted_mixture
 from cloister.parameters import check_integer, feature_attributes, set_features
 from cloister.plans import checked_overrides
@@ -43,8 +48,9 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Components a class. One is best at small epsilon and for small classes.
+    n_components : int or "auto", default=1
+        Components a class. One is best at small epsilon and for small classes. "auto" takes as
+        many as noise allows (1 with `tilt`), by a rule in `n_hint`, which it needs.
     covariance_type : {"tied", "full", "diag", "spherical", "low_rank"}, default="tied"
         "tied": one covariance for all components, pooled within classes. "full": one a component.
         "diag" and "spherical": variances a component. "low_rank": tied, with equal variance in all
@@ -124,7 +130,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components: int = 1,
+        n_components: int | str = 1,
         covariance_type: str = "tied",
         epsilon: float = 1.0,
         delta: float = 1e-5,
@@ -179,9 +185,12 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             From public parameters alone; the shares sum to 1. That of "gradients" is spread evenly
             over 20 releases.
         """
-        overrides = checked_overrides(self)
         tilted = self._is_tilted(n_classes, n_features)
-        return chosen_shares(self.n_components, self.covariance_type, tilted, overrides)
+        if self.n_components == "auto" and (n_classes is None or n_features is None):
+            n_components = 1 if tilted else 2  # any above 1 has those shares
+        else:
+            n_components = self._components(n_features or 1, n_classes or 1, tilted, self.n_hint)
+        return chosen_shares(n_components, self.covariance_type, tilted, checked_overrides(self))
 
     def plan(self, n_hint: int, d: int, n_classes: int | None = None) -> MixturePlan:
         """Return what `fit` would do with n rows of d features, from public numbers alone.
@@ -210,26 +219,33 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             n_classes = 2 if self.classes is None else len(class_list(self.classes))
         way_out = "how many classes rows may have"
         n_classes = check_integer("n_classes", n_classes, 1, 2**20, way_out=way_out)
-        return replace(self._rules(d, n_classes), n_hint=n).plan(n)
+        return self._rules(d, n_classes, n).plan(n)
 
     def _is_tilted(self, n_classes: int | None, n_features: int | None) -> bool:
         """Say whether `fit` tilts; checks all that this and the shares follow from."""
         if n_classes is None and self.classes is not None:
             n_classes = len(class_list(self.classes))
-        shape = self.n_components, self.covariance_type
+        # With tilt, "auto" is one component.
+        shape = self._components(1, 1, True, None), self.covariance_type
         mixture_shares(*shape)
         return is_tilted(self.tilt, n_classes, *shape, n_features)
 
-    def _rules(self, d: int, n_classes: int) -> MixtureRules:
+    def _components(self, d: int, n_classes: int, tilted: bool, n_hint: int | None) -> int:
+        """Return the number of components a class."""
+        mu = PrivacyParameters.of(self).mu
+        return chosen_components(self.n_components, tilted, n_hint, d, n_classes, mu)
+
+    def _rules(self, d: int, n_classes: int, n_hint: int | None) -> MixtureRules:
         """Return what is public of a fit of rows of d features."""
+        tilted = self._is_tilted(n_classes, d)
         return MixtureRules(
             d,
             n_classes,
-            self.n_components,
+            self._components(d, n_classes, tilted, n_hint),
             self.covariance_type,
-            self._is_tilted(n_classes, d),
+            tilted,
             mu=PrivacyParameters.of(self).mu_of_share(1.0),
-            n_hint=self.n_hint,
+            n_hint=n_hint,
             overrides=checked_overrides(self),
         )
 
@@ -272,8 +288,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         features = feature_attributes(with_features(X, source))
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
-        check_size(source.d, len(classes), self.n_components, self.covariance_type)
-        rules = self._rules(source.d, len(classes))
+        rules = self._rules(source.d, len(classes), self.n_hint)
+        check_size(source.d, len(classes), rules.n_components, self.covariance_type)
         rules.plan(1)  # refuses overrides that are none
         facts = {"classes": classes.tolist(), "public_seed": seed, "plan": rules.shares()}
         public = public_parameters(self, source.d, facts)
@@ -288,7 +304,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             fitted: tuple[MixtureNumbers, MixtureNumbers | None, MixturePlan]
             if rules.tilted:
                 fitted = fit_tilted_mixture(release, grid, rules)
-            elif self.n_components == 1:
+            elif rules.n_components == 1:
                 fitted = fit_mixture(release, grid, rules)
             else:
                 fitted = fit_components(release, grid, rules, seed)

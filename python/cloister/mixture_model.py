@@ -33,7 +33,7 @@ class FittedMixture(PrivateModel):
     """
 
     _kind = "mixture"
-    n_components: int
+    n_components: int | str
     covariance_type: str
     row_transform: str | None
     random_state: Any
@@ -181,7 +181,7 @@ class FittedMixture(PrivateModel):
                 f"path: {fspath(path)!r} has row_transform={self.row_transform!r} and a statement "
                 f"with {name!r}, of {list(TRANSFORMS)}; write the model again, by this version"
             )
-        components, d = len(self.classes_) * self.n_components, self.n_features_in_
+        components, d = self._stored_components(arrays), self.n_features_in_
         numbers, untilted = mixture_numbers(path, arrays, components, d), None
         # Version 0.1.0 tilted nothing, and did not say so.
         if "tilted" in header and model_value(path, header, "tilted", bool):
@@ -195,6 +195,14 @@ class FittedMixture(PrivateModel):
         self.weights_, self.means_ = numbers.weights, numbers.means
         self.covariances_, self.covariance_of_ = numbers.covariances, numbers.covariance_of
         self.untilted_, self.plan_ = untilted, plan
+
+    def _stored_components(self, arrays: Mapping[str, NDArray[Any]]) -> int:
+        """How many components a file should hold; of "auto", as many a class as it has weights."""
+        classes = len(self.classes_)
+        if isinstance(self.n_components, str):
+            weights = arrays.get("weights", np.empty(0))
+            return classes * max(1, weights.size // max(1, classes))
+        return classes * self.n_components
 
     def _numbers(self) -> MixtureNumbers:
         return MixtureNumbers(self.weights_, self.means_, self.covariances_, self.covariance_of_)

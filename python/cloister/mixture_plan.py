@@ -15,6 +15,7 @@ from cloister.dp_kmeans_plan import (
     plan_of_shares,
     rounds_noise,
 )
+from cloister.errors import InvalidInput
 from cloister.mixture_parameters import COVARIANCE_TYPES, POOLED_TYPES
 from cloister.parameters import check_choice, check_integer
 from cloister.plans import Plan, override_shares
@@ -54,6 +55,10 @@ COMPONENT_SHARES = {
 }
 SCATTERS = ("scatters", "component scatters")
 """Releases of mean squared distances, one number a covariance: they give it its scale."""
+
+COUNT_WAY_OUT = "1 suits most private fits"
+COMPONENT_LOSS = 0.02  # what noise may add for n_components="auto", as a part of the loss
+MOST_COMPONENTS = 16
 
 OF_TILT = ("gradient_steps", "row_radius", "residual_radius")
 """Fields that only a tilted mixture has."""
@@ -127,6 +132,35 @@ class MixturePlan(Plan):
         return KMeansPlan(self.shares, **{name: getattr(self, name) for name in OF_COMPONENTS})
 
 
+def chosen_components(
+    n_components: int | str, tilted: bool, n: float | None, d: int, n_classes: int, mu: float
+) -> int:
+    """Return the number of components a class, by the rule where the caller leaves it open.
+
+    As many as noise leaves in their places: K of them add K^2 d / (mu_r n)^2 to the loss, in units
+    of the mean square, where n are the rows of a class; that may be a fiftieth. On MNIST and
+    Fashion-MNIST pixels (784 features, 6,000 rows a class) the rule's 4 were the best of 1, 2, 4, 8
+    for the Bayes rule at epsilon = 1, and 8 no worse than fewer at epsilon = 8.
+
+    Raises
+    ------
+    InvalidInput, InvalidType
+        If it is neither "auto" nor a number, or "auto" without a public number of rows.
+    """
+    if not isinstance(n_components, str):
+        return check_integer("n_components", n_components, 1, 2**16, way_out=COUNT_WAY_OUT)
+    check_choice("n_components", n_components, ("auto",))
+    if tilted:
+        return 1
+    if n is None:
+        raise InvalidInput(
+            "n_components='auto' needs n_hint, a public number of rows, got None; give one, or a "
+            "number of components"
+        )
+    noise = sqrt(added_loss(n / n_classes, d, 1, mu * sqrt(COMPONENT_SHARES["rounds"])))
+    return int(min(max(sqrt(COMPONENT_LOSS) / noise if noise else inf, 1), MOST_COMPONENTS))
+
+
 def mixture_shares(n_components: int, covariance_type: str) -> dict[str, float]:
     """Share of mu^2 of each release of an untilted mixture, in order.
 
@@ -135,7 +169,7 @@ def mixture_shares(n_components: int, covariance_type: str) -> dict[str, float]:
     InvalidInput, InvalidType
         If a parameter is not as `DPGaussianMixture` describes it.
     """
-    check_integer("n_components", n_components, 1, 2**16, way_out="1 suits most private fits")
+    check_integer("n_components", n_components, 1, 2**16, way_out=COUNT_WAY_OUT)
     check_choice("covariance_type", covariance_type, COVARIANCE_TYPES)
     if n_components > 1:
         return dict(COMPONENT_SHARES)
