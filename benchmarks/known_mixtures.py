@@ -28,8 +28,8 @@ class KnownMixture:
 def known_mixture(n, d, k, separation, seed=0):
     """Draw a mixture whose closest two means are `separation` apart.
 
-    Means are those of 100 draws from a Gaussian whose closest two are least close, weights are a draw of Dirichlet(5), and the shared covariance
-    has random axes with deviations from 0.6 to 1.3: no more is round than in real rows.
+    Means are Gaussian, of 100 draws the one whose closest two are least close; weights are a draw of
+    Dirichlet(5); the shared covariance has random axes with deviations from 0.6 to 1.3.
     """
     rng = np.random.default_rng(seed)
     draws = [means - means.mean(axis=0) for means in rng.standard_normal((100, k, d))]
