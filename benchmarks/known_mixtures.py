@@ -28,8 +28,8 @@ class KnownMixture:
 def known_mixture(n, d, k, separation, seed=0):
     """Draw a mixture whose closest two means are `separation` apart.
 
-    Means are Gaussian, of 100 draws the one whose closest two are least close; weights are a draw of
-    Dirichlet(5); the shared covariance has random axes with deviations from 0.6 to 1.3.
+    Means are Gaussian, of 100 draws the one whose closest two are least close; weights are drawn
+    from Dirichlet(5); the shared covariance has random axes with deviations from 0.6 to 1.3.
     """
     rng = np.random.default_rng(seed)
     draws = [means - means.mean(axis=0) for means in rng.standard_normal((100, k, d))]
