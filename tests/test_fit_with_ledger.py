@@ -155,6 +155,8 @@ OTHER = {
         {"covariance_type": "full"},
         {"classes": [4, 2]},
         {"clip_norm": 0.5},
+        {"n_hint": 3000},
+        {"plan_overrides": {"mean_radius": 0.8}},
         {"random_state": 3},
     ],
 }
