@@ -179,7 +179,7 @@ class MixtureRules:
             absent |= dict.fromkeys(OF_TILT, "this mixture is not tilted; leave it out")
         if self.n_components == 1:
             absent["round_radius"] = "n_components=1 moves no components; leave it out"
-        return self._predicted(plan.override(self.overrides, absent), n)
+        return self.predicted(plan.override(self.overrides, absent), n)
 
     def moment_radius(self, name: str, n: float) -> float:
         """Clip of a release of second moments of n rows, in units of the root-mean-square.
@@ -203,7 +203,9 @@ class MixtureRules:
         dimension = {"diag": float(self.d), "spherical": 1.0}.get(kind, whole)
         return dimension / (self.mus()[name] * (n / matrices))
 
-    def _predicted(self, plan: MixturePlan, n: float) -> MixturePlan:
+    def predicted(self, plan: MixturePlan, n: float) -> MixturePlan:
+        """Return the plan with the predictions that follow for n rows; `n_hint` goes before."""
+        n = self.n_hint or n
         noise = self._moment_noise("second moments", n)
         mu = self.mus()["class means"]
         return replace(
