@@ -81,8 +81,12 @@ def eigenvalue_ratio(n, d, epsilon, seed):
 
 
 def fit_loss(rows, k, epsilon, seed, overrides):
-    """Return the mean squared distance that a fit leaves, and its plan."""
-    settings = {"random_state": seed, "n_hint": len(rows), "plan_overrides": overrides}
+    """Return the mean squared distance that a fit leaves, and its plan.
+
+    Noise repeats itself, so that plans are compared on the same first centres.
+    """
+    settings = {"random_state": seed, "unsafe_noise_seed": seed, "plan_overrides": overrides}
+    settings["n_hint"] = len(rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that k-means of few samples may not converge is known
         model = DPKMeans(k, epsilon, DELTA, **settings).fit(rows)

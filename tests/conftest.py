@@ -24,6 +24,16 @@ def restore_threads():
 
 
 @pytest.fixture
+def one_torch_thread():
+    # The networks here are tiny; waiting for other threads would be most of their time.
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(20250616)
 

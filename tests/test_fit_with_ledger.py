@@ -3,20 +3,29 @@
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.base import clone
 
-from cloister import DPGaussianMixture, DPKMeans
-from cloister.engines import LocalEngine
+from cloister import DPKMeans
 from cloister.errors import BudgetExceeded, InvalidInput, LedgerError
 from cloister.mixture_plan import TILTED_SHARES
 from cloister.privacy import session
 from cloister.privacy.accounting import mu_from_epsilon
 from cloister.privacy.ledger import Budget
+from paid_fits import (
+    ESTIMATORS,
+    cost,
+    every_estimator,
+    interrupt_fit,
+    make_rows,
+    paying,
+    public_values,
+    questions,
+    rounds,
+)
 from private_objects import mentions, numbers_in, values_of
 from untouchable import RowWasRead, untouchable
 
@@ -24,21 +33,6 @@ from untouchable import RowWasRead, untouchable
 # page of SQLite. The first one and the sum are primes.
 COUNTS, MANY = (1009, 1402), (70001, 66012)
 SECRETS = (*MANY, sum(MANY))
-QUESTIONS = ("exact_tally", "exact_moments", "exact_bins", "exact_gradient")
-
-ESTIMATORS = {
-    "kmeans": DPKMeans(3, epsilon=0.8, n_rounds=3, plan_overrides={"least_rows": 0.0}),
-    "histogram": DPKMeans(3, epsilon=0.8, n_rounds=3, init="histogram"),
-    "mixture": DPGaussianMixture(1, "tied", epsilon=0.8, classes=[2, 4]),
-    "components": DPGaussianMixture(2, "full", epsilon=0.8, classes=[2, 4]),
-}
-every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
-
-
-def make_rows(counts):
-    rng = np.random.default_rng(20)
-    y = rng.permutation(np.repeat([2, 4], counts))
-    return rng.normal(size=(len(y), 5)) / 4 + 0.1 * y[:, None], y
 
 
 @pytest.fixture(scope="module")
@@ -54,47 +48,6 @@ def many_rows():
 @pytest.fixture
 def budget(tmp_path):
     return Budget(tmp_path / "spent.ledger", "rows", 1.0, 1e-5)
-
-
-def paying(estimator, budget, **options):
-    return clone(estimator).set_params(budget=budget, **options)
-
-
-def rounds(budget):
-    """Stored payloads by key, of all fits that were not cancelled."""
-    with closing(sqlite3.connect(budget.path)) as connection:
-        return dict(connection.execute("SELECT fit || ' ' || key, payload FROM round"))
-
-
-def cost(estimator):
-    return mu_from_epsilon(estimator.epsilon, estimator.delta) ** 2
-
-
-def public_values(model):
-    return values_of({k: v for k, v in vars(model).items() if k not in ("budget", "fit_name")})
-
-
-@contextmanager
-def questions(interrupt=None):
-    """List the questions put to the rows; the one numbered `interrupt`, from 1, is interrupted."""
-    asked = []
-    with pytest.MonkeyPatch.context() as patch:
-        for name in QUESTIONS:
-            original = getattr(LocalEngine, name)
-
-            def question(self, *arguments, original=original):
-                asked.append(original.__name__)
-                if len(asked) == interrupt:
-                    raise KeyboardInterrupt
-                return original(self, *arguments)
-
-            patch.setattr(LocalEngine, name, question)
-        yield asked
-
-
-def interrupt_fit(model, X, y, at):
-    with questions(interrupt=at), pytest.raises(KeyboardInterrupt):
-        model.fit(X, y)
 
 
 @every_estimator
@@ -202,6 +155,8 @@ OTHER = {
         {"covariance_type": "full"},
         {"classes": [4, 2]},
         {"clip_norm": 0.5},
+        {"n_hint": 3000},
+        {"plan_overrides": {"mean_radius": 0.8}},
         {"random_state": 3},
     ],
 }

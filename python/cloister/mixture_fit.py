@@ -149,9 +149,10 @@ class MixtureCourse:
         """
         group, sizes = _groups(counts, covariance_type)
         mu, d = self._mus[name], self._grid.d
-        factor = self._rules.moment_radius(name, float(sizes.sum()))
+        n = float(sizes.sum())
+        factor = self._rules.moment_radius(name, n)
         if name == "second moments":
-            self.plan = replace(self.plan, moment_radius=factor)
+            self.plan = self._rules.predicted(replace(self.plan, moment_radius=factor), n)
         radius = self._radius(factor, float(scatters.mean()))
         kind = {"diag": "diagonal", "spherical": "trace"}.get(covariance_type, "full")
         released = self._release.moments(

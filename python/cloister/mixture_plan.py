@@ -249,7 +249,7 @@ class MixtureRules:
         plan = plan.override(self.overrides, absent)
         k = self.n_components
         check_vote_cells(plan.vote_cells, f"n_components={k} of a class", k)
-        return self._predicted(plan, n)
+        return self.predicted(plan, n)
 
     def _of_components(self, n: float) -> dict[str, Any]:
         rows, k = n / self.n_classes, self.n_components
@@ -278,7 +278,9 @@ class MixtureRules:
         dimension = {"diag": float(self.d), "spherical": 1.0}.get(kind, whole)
         return dimension / (self.mus()[name] * (n / matrices))
 
-    def _predicted(self, plan: MixturePlan, n: float) -> MixturePlan:
+    def predicted(self, plan: MixturePlan, n: float) -> MixturePlan:
+        """Return the plan with the predictions that follow for n rows; `n_hint` goes before."""
+        n = self.n_hint or n
         noise = self._moment_noise("second moments", n)
         if self.n_components == 1:
             mu = self.mus()["class means"]
