@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any, Self
 
 import numpy as np
@@ -11,9 +11,16 @@ from sklearn.base import BaseEstimator, ClusterMixin
 
 from cloister.codes import MAX_FEATURES, CodeGrid
 from cloister.dp_kmeans_fit import KMeansCourse
-from cloister.dp_kmeans_labels import labelled_chunks
-from cloister.dp_kmeans_parameters import checked_counts, kind_of_init, plan_overrides, public_start
+from cloister.dp_kmeans_labels import labels_of, mean_distance
+from cloister.dp_kmeans_parameters import (
+    checked_counts,
+    checked_metric,
+    kind_of_init,
+    plan_overrides,
+    public_start,
+)
 from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan
+from cloister.errors import ModelFileError
 from cloister.model_file import model_array, model_value
 from cloister.parameters import (
     check_flag,
@@ -47,6 +54,10 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
     clip_norm : float, default=1.0
         Public radius R: rows of larger norm are shortened to it. 1.0 suits unit-norm embeddings.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        With "cosine" each row is scaled to norm 1 while it is encoded, whatever the others are, and
+        so are the centres after each round (spherical k-means, Dhillon and Modha 2001); `clip_norm`
+        stays 1. A zero row has no direction: it stays zero and moves no centre.
     init : {"gaussian", "histogram", "random"} or array of shape (n_clusters, d)
         Where centres start: k-means on samples of a private Gaussian, or of a private histogram
         (for few features and well-separated clusters); public random points; or public points.
@@ -109,6 +120,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         delta: float = 1e-5,
         *,
         clip_norm: float = 1.0,
+        metric: str = "euclidean",
         init: Any = "gaussian",
         n_rounds: int | None = None,
         n_hint: int | None = None,
@@ -126,6 +138,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.epsilon = epsilon
         self.delta = delta
         self.clip_norm = clip_norm
+        self.metric = metric
         self.init = init
         self.n_rounds = n_rounds
         self.n_hint = n_hint
@@ -195,7 +208,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Privacy cost: (epsilon, delta) in total, add/remove one row.
         """
         parameters = PrivacyParameters.of(self)
-        k = checked_counts(self)
+        k, transform = checked_counts(self), checked_metric(self)
         compute_labels = check_flag("compute_labels", self.compute_labels)
         shares = self.shares()
         seed = public_seed(self.random_state, self.fit_name)
@@ -210,11 +223,11 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
             cells * (source.d + 1),
             way_out="ask for fewer clusters, or use a smaller embedding",
         )
-        grid = CodeGrid(source.d, parameters.clip_norm)
+        grid = CodeGrid(source.d, parameters.clip_norm, normalize=transform is not None)
         start = public_start(self.init, k, source.d)
         public = public_parameters(self, source.d, {"public_seed": seed, "plan": shares})
         with private_session(
-            parameters, source, lambda: encode_labels(None, source.n), public
+            parameters, source, lambda: encode_labels(None, source.n), public, grid
         ) as release:
             rng, init = np.random.default_rng(seed), kind_of_init(self.init)
             course = KMeansCourse(release, grid, parameters, init, plan_overrides(self), rng)
@@ -223,7 +236,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         set_features(self, features)
         self.cluster_centers_, self.noisy_counts_, self.n_iter_ = centres, noisy_counts, n_iter
         self.plan_: KMeansPlan | None = plan
-        self.privacy_ = state_guarantee(release, parameters)
+        self.privacy_ = state_guarantee(release, parameters, transform=transform)
         self.__dict__.pop("labels_", None)  # of an earlier fit
         if compute_labels:
             self.labels_ = self._labels(source, parameters.on_invalid)
@@ -245,7 +258,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         return self.labels_ if self.compute_labels else self._labels(source, self.on_invalid)
 
     def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the nearest centre of each row, shape (n,).
+        """Return the nearest centre of each row, shape (n,); with "cosine" that of least angle.
 
         Of private rows this is owner-side: exact, and may not be released.
 
@@ -257,13 +270,11 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         return self._labels(self._checked(X), "error")
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the mean squared distance to the nearest centre; owner-side."""
-        total, n = 0.0, 0
-        source, centres = self._checked(X), self.cluster_centers_
-        for rows, labels in labelled_chunks(source, centres, self.privacy_.clip_norm, "error"):
-            total += float(((rows - centres[labels]) ** 2).sum())
-            n += len(rows)
-        return -total / n
+        """Return minus the mean squared distance to the nearest centre; owner-side.
+
+        With the cosine metric it is minus the mean of 1 - cos; of a zero row that is 1.
+        """
+        return -mean_distance(self._checked(X), self.cluster_centers_, self.privacy_)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}
@@ -278,6 +289,11 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         arrays: Mapping[str, NDArray[Any]],
         header: Mapping[str, Any],
     ) -> None:
+        if self.privacy_.transform != checked_metric(self):
+            raise ModelFileError(
+                f"path: {fspath(path)!r} has metric={self.metric!r} and a statement of the "
+                f"transform {self.privacy_.transform!r}; write the model again"
+            )
         k, d = self.n_clusters, self.n_features_in_
         self.cluster_centers_ = model_array(path, arrays, "cluster_centers", float, (k, d))
         self.noisy_counts_ = model_array(path, arrays, "noisy_counts", float, (k,))
@@ -286,5 +302,4 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.plan_ = None if stored is None else KMeansPlan.of_header(stored)
 
     def _labels(self, source: Source, on_invalid: str) -> NDArray[np.int32]:
-        parts = labelled_chunks(source, self.cluster_centers_, self.privacy_.clip_norm, on_invalid)
-        return np.concatenate([labels for _, labels in parts])
+        return labels_of(source, self.cluster_centers_, self.privacy_, on_invalid)

@@ -16,7 +16,7 @@ from cloister.dp_kmeans_seeds import Seeds
 from cloister.privacy.release import Release
 from cloister.privacy.session import PrivacyParameters
 from cloister.seeding import Overview, counts_and_shifts, release_overview
-from cloister.shrinkage import project_to_ball
+from cloister.shrinkage import project_to_ball, scaled_to_norm
 
 
 class KMeansCourse:
@@ -81,7 +81,7 @@ class KMeansCourse:
     ) -> tuple[NDArray[np.float64], float]:
         """Return first centres and the mean squared distance that they are expected to leave."""
         if not isinstance(start, str):
-            return project_to_ball(start, self._grid.clip_norm), overview.scatter
+            return start, overview.scatter
         seeds = Seeds(self._release, self._grid, overview, k, self._rng)
         if start == "histogram":
             return seeds.of_histogram(self._mu("histogram"))
@@ -129,6 +129,7 @@ class KMeansCourse:
         """Move centres by noisy residual means; the radius follows the scatter left over."""
         mu = self._mu("rounds") / float(np.sqrt(plan.rounds))
         clip_norm, noiseless = self._grid.clip_norm, np.isinf(mu)
+        centres = self._placed(centres)
         for number in range(1, plan.rounds + 1):
             radius = 2 * clip_norm
             if not noiseless:
@@ -136,11 +137,22 @@ class KMeansCourse:
             on_grid = self._grid.round_centres(centres)[None]
             tally = self._release.tally(f"round {number}", on_grid, mu, radius=radius)
             counts, shifts = counts_and_shifts(tally)
-            before, centres = centres, self._grid.decode(on_grid[0]) + shifts[0]
-            centres = project_to_ball(centres, clip_norm)
+            means = project_to_ball(self._grid.decode(on_grid[0]) + shifts[0], clip_norm)
+            before, centres = centres, self._placed(means)
             shares = counts[0] / counts.sum()
-            between = float(shares @ ((centres - overview.mean) ** 2).sum(axis=1))
+            between = float(shares @ ((means - overview.mean) ** 2).sum(axis=1))
             within = max(overview.scatter - between, within / 16, 1e-4 * overview.scatter)
             if noiseless and np.abs(centres - before).max() < self._grid.row_clip.step:
                 break
         return centres, tally.noisy_counts[0], number
+
+    def _placed(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Put centres where rows can be: into the ball or, with the cosine metric, on its sphere.
+
+        A centre at zero, as of rows that are all zero, gets a public direction.
+        """
+        if not self._grid.normalize:
+            return project_to_ball(points, self._grid.clip_norm)
+        lost = ~points.any(axis=1, keepdims=True)
+        drawn = self._rng.standard_normal(points.shape) if lost.any() else points
+        return scaled_to_norm(np.where(lost, drawn, points), self._grid.clip_norm)

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from cloister.dp_kmeans_plan import INITS
 from cloister.errors import InvalidInput, InvalidType
 from cloister.parameters import check_choice, check_integer
+from cloister.privacy.guarantee import UNIT_NORM
 from cloister.sources import array_source, finite_float64
+
+METRICS = ("euclidean", "cosine")
 
 
 def kind_of_init(init: Any) -> str:
@@ -42,6 +45,25 @@ def checked_counts(estimator: Any) -> int:
     return check_integer(
         "n_clusters", estimator.n_clusters, 1, 2**20, way_out="how many clusters are wanted"
     )
+
+
+def checked_metric(estimator: Any) -> str | None:
+    """Return the transform of rows that the metric implies.
+
+    Raises
+    ------
+    InvalidInput
+        If the metric is unknown, or if `clip_norm` is not the norm that it gives every row.
+    """
+    metric = check_choice("metric", estimator.metric, METRICS)
+    if metric == "euclidean":
+        return None
+    if estimator.clip_norm != 1.0:
+        raise InvalidInput(
+            f"clip_norm={estimator.clip_norm}, but metric='cosine' gives every row norm 1; leave "
+            "clip_norm=1.0"
+        )
+    return UNIT_NORM
 
 
 def public_start(init: Any, k: int, d: int) -> NDArray[np.float64] | str:
