@@ -139,6 +139,9 @@ def test_kmeans(folder):
     assert centres.shape == (3, D)
     assert sorted(centres.argmax(axis=1)) == [0, 1, 2]
     assert run_json("info {k}", folder)["kind"] == "kmeans"
+    result = run_json(f"{line} --metric cosine", folder)
+    assert "scaled one by one to norm 1" in result["statement"]
+    assert cloister.DPKMeans.load(folder / "k").metric == "cosine"
 
 
 def test_sample_rows_and_labels_apart(folder):
@@ -311,6 +314,8 @@ REFUSED = {
     "model": (f"{FIT} --model forest", "'--model': 'forest' is not one of"),
     "clusters of mixture": (f"{FIT} --n-clusters 3", "--n-clusters needs --model kmeans"),
     "hint of mixture": (f"{FIT} --n-hint 3", "--n-hint needs --model kmeans"),
+    "metric of mixture": (f"{FIT} --metric cosine", "--metric needs --model kmeans"),
+    "metric": (f"{FIT} --model kmeans --metric angle", "metric='angle' is not one of"),
     "labels of kmeans": (
         f"{FIT} --model kmeans --labels {{labels.npy}}",
         "--labels needs --model mixture",

@@ -91,8 +91,9 @@ def test_one_row_of_any_length_changes_a_tally_by_its_sensitivity_at_most():
 
 def test_the_statement_says_how_rows_were_scaled():
     model = DPKMeans(2, metric="cosine").fit(cones(500))
-    assert "Rows were scaled one by one to norm 1 (zero rows stay zero)" in model.privacy_.statement()
-    assert "shortened" not in model.privacy_.statement()
+    statement = model.privacy_.statement()
+    assert "Rows were scaled one by one to norm 1 (zero rows stay zero)" in statement
+    assert "shortened" not in statement
     assert model.privacy_.clip_norm == 1.0
 
 
@@ -104,7 +105,8 @@ def test_a_file_keeps_the_metric_and_old_files_are_euclidean(tmp_path):
     assert loaded.metric == "cosine"
     assert (loaded.predict(rows) == model.predict(rows)).all()
     kind, arrays, header = read_model(path)
-    write_model(path, kind, arrays, header | {"parameters": header["parameters"] | {"metric": "euclidean"}})
+    other = header | {"parameters": header["parameters"] | {"metric": "euclidean"}}
+    write_model(path, kind, arrays, other)
     with pytest.raises(ModelFileError, match="metric='euclidean' and a statement of the transform"):
         DPKMeans.load(path)
     with pytest.raises(InvalidInput, match="fit again"):

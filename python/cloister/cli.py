@@ -77,6 +77,7 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
         delta_option,
         click.option("--n-components", type=int, help="Mixture components a class."),
         click.option("--n-clusters", type=int, help="Clusters of --model kmeans."),
+        click.option("--metric", metavar="NAME", help="kmeans: euclidean (default) or cosine."),
         click.option("--covariance-type", metavar="TYPE", help="tied, full, diag, spherical ..."),
         click.option("--row-transform", metavar="NAME", help="Public map of mixture rows: root."),
         click.option(

@@ -22,7 +22,7 @@ from cloister.sources import as_source, find_labels
 # Options that only one of the models has.
 _ONLY = {
     "mixture": ("n_components", "covariance_type", "row_transform", "classes", "labels"),
-    "kmeans": ("n_clusters", "n_hint"),
+    "kmeans": ("n_clusters", "n_hint", "metric"),
 }
 
 
@@ -38,6 +38,7 @@ class FitOptions:
     delta: float
     n_components: int | None
     n_clusters: int | None
+    metric: str | None
     covariance_type: str | None
     row_transform: str | None
     clip_norm: float
@@ -96,9 +97,7 @@ class FitOptions:
             "random_state": self.random_state,
             "budget": budget,
         }
-        own: dict[str, Any] = {
-            name: getattr(self, name) for name in _ONLY[self.model] if name != "labels"
-        }
+        own: dict[str, Any] = {n: getattr(self, n) for n in _ONLY[self.model] if n != "labels"}
         if self.model == "mixture":
             own["classes"] = parse_classes(self.classes)
         given = {name: value for name, value in own.items() if value is not None}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,8 @@ from cloister.codes import MAX_FEATURES, CodeGrid
 from cloister.dp_kmeans_fit import KMeansCourse
 from cloister.dp_kmeans_labels import labels_of, mean_distance
 from cloister.dp_kmeans_parameters import (
+    check_size,
+    check_statement,
     checked_counts,
     checked_metric,
     kind_of_init,
@@ -20,12 +22,10 @@ from cloister.dp_kmeans_parameters import (
     public_start,
 )
 from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan
-from cloister.errors import ModelFileError
 from cloister.model_file import model_array, model_value
 from cloister.parameters import (
     check_flag,
     check_integer,
-    check_release_size,
     feature_attributes,
     set_features,
 )
@@ -55,12 +55,14 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
     clip_norm : float, default=1.0
         Public radius R: rows of larger norm are shortened to it. 1.0 suits unit-norm embeddings.
     metric : {"euclidean", "cosine"}, default="euclidean"
-        With "cosine" each row is scaled to norm 1 while it is encoded, whatever the others are, and
-        so are the centres after each round (spherical k-means, Dhillon and Modha 2001); `clip_norm`
-        stays 1. A zero row has no direction: it stays zero and moves no centre.
-    init : {"gaussian", "histogram", "random"} or array of shape (n_clusters, d)
-        Where centres start: k-means on samples of a private Gaussian, or of a private histogram
-        (for few features and well-separated clusters); public random points; or public points.
+        With "cosine" each row is scaled to norm 1 while it is encoded, and so are the
+        centres after each round (spherical k-means, Dhillon and Modha 2001); `clip_norm` stays 1.
+        A zero row has no direction: it stays zero and moves no centre.
+    init : {"auto", "gaussian", "histogram", "random"} or array of shape (m, d)
+        Where centres start: in samples of a private Gaussian, on which the rows vote; in cells of a
+        private histogram; at random; or in public points, on which the rows vote if there are more
+        than n_clusters. "auto" takes the histogram where it was measured to be better: it needs
+        `n_hint` to tell.
     n_rounds : int, optional
         Residual rounds; by default a rule in (n, d, n_clusters, epsilon).
     n_hint : int, optional
@@ -121,7 +123,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         *,
         clip_norm: float = 1.0,
         metric: str = "euclidean",
-        init: Any = "gaussian",
+        init: Any = "auto",
         n_rounds: int | None = None,
         n_hint: int | None = None,
         plan_overrides: Any = None,
@@ -152,15 +154,20 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.unsafe_noise_seed = unsafe_noise_seed
         self.encoder_id = encoder_id
 
-    def shares(self) -> dict[str, float]:
+    def shares(self, d: int | None = None) -> dict[str, float]:
         """Return the releases of `fit`, in order, and the share of mu^2 that each one takes.
+
+        Parameters
+        ----------
+        d : int, optional
+            Number of features, on which `init="auto"` may depend.
 
         Returns
         -------
         dict of str to float
             From public parameters alone; the shares sum to 1. See `KMeansPlan`.
         """
-        return checked_shares(kind_of_init(self.init), plan_overrides(self).get("shares"))
+        return checked_shares(kind_of_init(self, d), plan_overrides(self).get("shares"))
 
     def plan(self, n_hint: int, d: int) -> KMeansPlan:
         """Return what `fit` would do with n rows of d features, from public numbers alone.
@@ -179,7 +186,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         n = check_integer("n_hint", n_hint, 1, 2**32, way_out="how many rows there may be")
         d = check_integer("d", d, 1, MAX_FEATURES, way_out="how many features a row has")
         mu, k = PrivacyParameters.of(self).mu, checked_counts(self)
-        return kmeans_plan(kind_of_init(self.init), n, d, k, mu, plan_overrides(self))
+        return kmeans_plan(kind_of_init(self, d), n, d, k, mu, plan_overrides(self))
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Release private centres of the rows.
@@ -210,26 +217,21 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         parameters = PrivacyParameters.of(self)
         k, transform = checked_counts(self), checked_metric(self)
         compute_labels = check_flag("compute_labels", self.compute_labels)
-        shares = self.shares()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
         if compute_labels:
             require_rereadable(source, "leave compute_labels=False")
         features = feature_attributes(with_features(X, source))
         planned = self.plan(self.n_hint or 1, source.d)  # refuses overrides that are none
-        cells = max(planned.vote_cells, 2 * k if planned.splits else k)
-        check_release_size(
-            f"n_clusters={k} and {source.d} features in X, which make {cells} cells,",
-            cells * (source.d + 1),
-            way_out="ask for fewer clusters, or use a smaller embedding",
-        )
+        start = public_start(self, source.d)
+        check_size(k, source.d, planned, start)
         grid = CodeGrid(source.d, parameters.clip_norm, normalize=transform is not None)
-        start = public_start(self.init, k, source.d)
-        public = public_parameters(self, source.d, {"public_seed": seed, "plan": shares})
+        facts = {"public_seed": seed, "plan": self.shares(source.d)}
+        public = public_parameters(self, source.d, facts)
         with private_session(
             parameters, source, lambda: encode_labels(None, source.n), public, grid
         ) as release:
-            rng, init = np.random.default_rng(seed), kind_of_init(self.init)
+            rng, init = np.random.default_rng(seed), kind_of_init(self, source.d)
             course = KMeansCourse(release, grid, parameters, init, plan_overrides(self), rng)
             centres, noisy_counts, n_iter, plan = course.run(start, k, self.n_hint)
         # Only now: an object never holds centres of one fit and the guarantee of another.
@@ -270,10 +272,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         return self._labels(self._checked(X), "error")
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the mean squared distance to the nearest centre; owner-side.
-
-        With the cosine metric it is minus the mean of 1 - cos; of a zero row that is 1.
-        """
+        """Return minus the mean squared distance, or 1 - cos, to the nearest centre; owner-side."""
         return -mean_distance(self._checked(X), self.cluster_centers_, self.privacy_)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -289,11 +288,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         arrays: Mapping[str, NDArray[Any]],
         header: Mapping[str, Any],
     ) -> None:
-        if self.privacy_.transform != checked_metric(self):
-            raise ModelFileError(
-                f"path: {fspath(path)!r} has metric={self.metric!r} and a statement of the "
-                f"transform {self.privacy_.transform!r}; write the model again"
-            )
+        check_statement(path, self)
         k, d = self.n_clusters, self.n_features_in_
         self.cluster_centers_ = model_array(path, arrays, "cluster_centers", float, (k, d))
         self.noisy_counts_ = model_array(path, arrays, "noisy_counts", float, (k,))

@@ -18,6 +18,8 @@ from cloister.privacy.session import PrivacyParameters
 from cloister.seeding import Overview, counts_and_shifts, release_overview
 from cloister.shrinkage import project_to_ball, scaled_to_norm
 
+NEGLIGIBLE = 1e-3  # noise that an opened clip may add, as a share of the mean squared distance
+
 
 class KMeansCourse:
     """The releases of one fit, in the order of its plan.
@@ -31,7 +33,7 @@ class KMeansCourse:
     parameters : PrivacyParameters
         Tell mu.
     init : str
-        One of `INITS`, or "array".
+        One of `INITS`, "array" or "candidates".
     overrides : mapping, optional
         Fields of the plan that the caller fixed.
     rng : numpy.random.Generator
@@ -67,7 +69,7 @@ class KMeansCourse:
             self._grid,
             self._mu("mean"),
             self._mu("scatter"),
-            spectrum=self._init == "gaussian",
+            spectrum=self._init in ("gaussian", "histogram"),
             n_hint=n_hint,
         )
         mu, d = self._parameters.mu, self._grid.d
@@ -80,9 +82,11 @@ class KMeansCourse:
         self, start: NDArray[np.float64] | str, k: int, overview: Overview, plan: KMeansPlan
     ) -> tuple[NDArray[np.float64], float]:
         """Return first centres and the mean squared distance that they are expected to leave."""
-        if not isinstance(start, str):
-            return start, overview.scatter
         seeds = Seeds(self._release, self._grid, overview, k, self._rng)
+        if not isinstance(start, str):
+            if len(start) == k:
+                return start, overview.scatter
+            return seeds.of_candidates(self._placed(start), self._mu("votes"))
         if start == "histogram":
             return seeds.of_histogram(self._mu("histogram"))
         if start == "random":
@@ -96,19 +100,25 @@ class KMeansCourse:
             self._leave("lift", "split")
             return seeds.of_votes(cells, noisy_counts, noise, spread)
         kept = np.argsort(-noisy_counts)[: max(many, k)]
-        radius = plan.lift_radius * np.sqrt(spread)
-        centres, within = seeds.lift("lift", cells[kept], radius, spread / 2, self._mu("lift"))
+        mu = self._mu("lift")
+        radius = self._radius(plan.lift_radius, spread, mu, overview.noisy_n / len(kept))
+        centres, within = seeds.lift("lift", cells[kept], radius, spread / 2, mu)
         if plan.splits == 0:
             self._leave("split")
             return centres, within
-        return self._split(seeds, centres, within, plan), within
+        return self._split(seeds, centres, within, overview.noisy_n, plan), within
 
     def _leave(self, *names: str) -> None:
         """Give the shares of releases that are not made to the rounds."""
         self._shares["rounds"] += sum(self._shares.pop(name) for name in names)
 
     def _split(
-        self, seeds: Seeds, centres: NDArray[np.float64], within: float, plan: KMeansPlan
+        self,
+        seeds: Seeds,
+        centres: NDArray[np.float64],
+        within: float,
+        noisy_n: float,
+        plan: KMeansPlan,
     ) -> NDArray[np.float64]:
         """Ask both halves of every centre's cell for their means, and cluster these anew.
 
@@ -117,10 +127,11 @@ class KMeansCourse:
         """
         mu = self._mu("split") / float(np.sqrt(plan.splits))
         rms = np.sqrt(within)
+        radius = self._radius(plan.lift_radius, within, mu, noisy_n / (2 * len(centres)))
         for number in range(1, plan.splits + 1):
             offsets = plan.split_offset * rms * seeds.directions(len(centres))
             halves = np.concatenate([centres + offsets, centres - offsets])
-            centres, _ = seeds.lift(f"split {number}", halves, plan.lift_radius * rms, 0.0, mu)
+            centres, _ = seeds.lift(f"split {number}", halves, radius, 0.0, mu)
         return centres
 
     def _rounds(
@@ -131,9 +142,7 @@ class KMeansCourse:
         clip_norm, noiseless = self._grid.clip_norm, np.isinf(mu)
         centres = self._placed(centres)
         for number in range(1, plan.rounds + 1):
-            radius = 2 * clip_norm
-            if not noiseless:
-                radius = min(plan.round_radius * within**0.5, radius)
+            radius = self._radius(plan.round_radius, within, mu, overview.noisy_n / len(centres))
             on_grid = self._grid.round_centres(centres)[None]
             tally = self._release.tally(f"round {number}", on_grid, mu, radius=radius)
             counts, shifts = counts_and_shifts(tally)
@@ -145,6 +154,18 @@ class KMeansCourse:
             if noiseless and np.abs(centres - before).max() < self._grid.row_clip.step:
                 break
         return centres, tally.noisy_counts[0], number
+
+    def _radius(self, clip: float, within: float, mu: float, size: float) -> float:
+        """Return a clip of residuals in units of their root-mean-square, opened up to 2 R.
+
+        Means of cells of `size` rows may have noise of a small share of the mean squared distance
+        that is left: without noise the clip has no bias.
+        """
+        widest = 2 * self._grid.clip_norm
+        if np.isinf(mu):
+            return widest
+        affordable = float(np.sqrt(NEGLIGIBLE * within / self._grid.d)) * mu * size
+        return min(max(clip * within**0.5, affordable), widest)
 
     def _placed(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Put centres where rows can be: into the ball or, with the cosine metric, on its sphere.

@@ -26,6 +26,9 @@ CLEAR_MEAN = 1.1
 
 MOST_SPLITS = 2
 
+# Where "auto" is a histogram: few features, many clusters, and so little of n mu / k.
+HISTOGRAM_FEATURES, HISTOGRAM_CLUSTERS, LEAST_CROWDED, CROWDED = 5, 32, 16.0, 48.0
+
 OF_VOTES = ("vote_cells", "least_rows", "splits", "lift_radius", "split_offset")
 """Fields that only a start by votes has."""
 
@@ -79,10 +82,23 @@ class KMeansPlan:
         return plan
 
 
+def chosen_init(n: int | None, d: int | None, k: int, mu: float) -> str:
+    """Return what `init="auto"` stands for, from public numbers alone.
+
+    A cluster of n / k rows stands out of the noise of counts by about mu n / k. Where that is
+    little and features are few, votes lose clusters that a histogram finds; where it is less
+    still, neither finds them (docs/design.md has the measurements).
+    """
+    if n is None or d is None or d > HISTOGRAM_FEATURES or k < HISTOGRAM_CLUSTERS:
+        return "gaussian"
+    return "histogram" if LEAST_CROWDED <= mu * n / k < CROWDED else "gaussian"
+
+
 def kmeans_shares(init: str) -> dict[str, float]:
     """Share of mu^2 of each release, in order.
 
-    `init` is one of `INITS`, or "array" for public centres.
+    `init` is one of `INITS`, "array" for public centres, or "candidates" for public points that
+    the rows vote on.
     """
     if init == "gaussian":
         return {
@@ -94,7 +110,9 @@ def kmeans_shares(init: str) -> dict[str, float]:
             "rounds": 0.60,
         }
     if init == "histogram":
-        return {"mean": 0.05, "scatter": 0.05, "histogram": 0.20, "rounds": 0.70}
+        return {"mean": 0.05, "scatter": 0.05, "histogram": 0.60, "rounds": 0.30}
+    if init == "candidates":
+        return {"mean": 0.02, "scatter": 0.02, "votes": 0.16, "rounds": 0.80}
     return {"mean": 0.02, "scatter": 0.02, "rounds": 0.96}
 
 

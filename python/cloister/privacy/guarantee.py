@@ -108,9 +108,9 @@ class PrivacyGuarantee:
             else "keys drawn from the operating system by ChaCha20"
         )
         return (
-            f"Rows were {self._preparation()} and rounded to an integer grid; each release added exactly "
-            "sampled rounded Gaussian noise to integer counts, sums, second moments or gradients, "
-            f"in grid steps: {releases}. The noise was generated from {generator}."
+            f"Rows were {self._preparation()} and rounded to an integer grid; each release added "
+            "exactly sampled rounded Gaussian noise to integer counts, sums, second moments or "
+            f"gradients, in grid steps: {releases}. The noise was generated from {generator}."
         )
 
     def _preparation(self) -> str:
