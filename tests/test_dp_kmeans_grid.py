@@ -87,6 +87,12 @@ def test_rows_in_few_points_give_finite_centres(rows, epsilon, metric):
         assert -model.score(rows) < 1e-6
 
 
+@pytest.mark.parametrize("epsilon", [1e6, inf])
+def test_more_clusters_than_rows_leave_nothing(epsilon):
+    rows = clusters(100, 8, 20, 0.1)
+    assert mean_loss(rows, 200, epsilon, seeds=1) < 1e-4 * rows.var(axis=0).sum()
+
+
 def test_the_long_version_runs_and_writes_its_table(tmp_path):
     shutil.copy(ROOT / "docs" / "quality.md", tmp_path)
     script = ROOT / "benchmarks" / "bench_grid.py"

@@ -20,6 +20,8 @@ from cloister.shrinkage import project_to_ball, scaled_to_norm
 
 NEGLIGIBLE = 1e-3  # noise that an opened clip may add, as a share of the mean squared distance
 
+SURE_COUNT, MOST_RESEEDS, RESEED_OFFSET = 0.1, 20, 0.3
+
 
 class KMeansCourse:
     """The releases of one fit, in the order of its plan.
@@ -147,6 +149,8 @@ class KMeansCourse:
             tally = self._release.tally(f"round {number}", on_grid, mu, radius=radius)
             counts, shifts = counts_and_shifts(tally)
             means = project_to_ball(self._grid.decode(on_grid[0]) + shifts[0], clip_norm)
+            if number <= min(MOST_RESEEDS, plan.rounds - 2) and tally.count_noise < SURE_COUNT:
+                means = self._reseeded(means, tally.noisy_counts[0], within)
             before, centres = centres, self._placed(means)
             shares = counts[0] / counts.sum()
             between = float(shares @ ((means - overview.mean) ** 2).sum(axis=1))
@@ -154,6 +158,26 @@ class KMeansCourse:
             if noiseless and np.abs(centres - before).max() < self._grid.row_clip.step:
                 break
         return centres, tally.noisy_counts[0], number
+
+    def _reseeded(
+        self, means: NDArray[np.float64], noisy_counts: NDArray[np.float64], within: float
+    ) -> NDArray[np.float64]:
+        """Let the centres of empty cells share the fullest ones.
+
+        Only where counts are all but exact: a centre that merely has less than its noise is worth
+        more where it is than as a guess elsewhere (measured).
+        """
+        empty = np.flatnonzero(noisy_counts < 0.5)
+        fullest = np.argsort(-noisy_counts, kind="stable")[: len(empty)]
+        fullest = fullest[noisy_counts[fullest] > 1.5]
+        if len(fullest) == 0:
+            return means
+        drawn = self._rng.standard_normal((len(fullest), self._grid.d))
+        offsets = scaled_to_norm(drawn, RESEED_OFFSET * float(np.sqrt(within)))
+        moved = means.copy()
+        moved[empty[: len(fullest)]] = means[fullest] - offsets
+        moved[fullest] = means[fullest] + offsets
+        return moved
 
     def _radius(self, clip: float, within: float, mu: float, size: float) -> float:
         """Return a clip of residuals in units of their root-mean-square, opened up to 2 R.
@@ -165,7 +189,7 @@ class KMeansCourse:
         if np.isinf(mu):
             return widest
         affordable = float(np.sqrt(NEGLIGIBLE * within / self._grid.d)) * mu * size
-        return min(max(clip * within**0.5, affordable), widest)
+        return float(min(max(clip * within**0.5, affordable), widest))
 
     def _placed(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Put centres where rows can be: into the ball or, with the cosine metric, on its sphere.
