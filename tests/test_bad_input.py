@@ -184,10 +184,11 @@ OUT_OF_RANGE = {
     "fit_name": ["", " padded", "two\nlines", "\ud800", "a" * 256],
     "encoder_id": ["", "\0", "a" * 256],
     "on_invalid": ["ignore", None, True, ["drop"]],
+    "metric": ["cos", "Cosine", None, 3],
     "covariance_type": ["full_rank", "Tied", None, 3],
     "init": [
         *("k-means++", ""),
-        *(ROWS[:3], ROWS[:2, :3], ROWS[0], np.full((2, D), np.nan), np.full((2, D), 1e39)),
+        *(ROWS[:1], ROWS[:2, :3], ROWS[0], np.full((2, D), np.nan), np.full((2, D), 1e39)),
     ],
 }
 WRONG_TYPE = {
@@ -219,6 +220,7 @@ WAY_OUT = {
     "encoder_id": "must be|must have",
     "compute_labels": "True or False",
     "on_invalid": r"choose one of",
+    "metric": r"choose one of",
     "covariance_type": r"choose one of",
     "init": "choose one of|pass|leave such rows out|array of shape",
 }

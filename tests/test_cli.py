@@ -89,6 +89,9 @@ def test_kmeans(folder):
     assert centres.shape == (3, D)
     assert sorted(centres.argmax(axis=1)) == [0, 1, 2]
     assert run_json("info {k}", folder)["kind"] == "kmeans"
+    result = run_json(f"{line} --metric cosine", folder)
+    assert "scaled one by one to norm 1" in result["statement"]
+    assert cloister.DPKMeans.load(folder / "k").metric == "cosine"
 
 
 def test_sample_rows_and_labels_apart(folder):

@@ -58,6 +58,8 @@ REFUSED = {
     "threads": (f"{FIT} --threads 0", "'--threads': 0 is not in the range"),
     "model": (f"{FIT} --model forest", "'--model': 'forest' is not one of"),
     "clusters of mixture": (f"{FIT} --n-clusters 3", "--n-clusters needs --model kmeans"),
+    "metric of mixture": (f"{FIT} --metric cosine", "--metric needs --model kmeans"),
+    "metric": (f"{FIT} --model kmeans --metric angle", "metric='angle' is not one of"),
     "labels of kmeans": (
         f"{FIT} --model kmeans --labels {{labels.npy}}",
         "--labels needs --model mixture",

@@ -143,6 +143,7 @@ OTHER = {
         {"delta": 1e-6},
         {"n_clusters": 4},
         {"clip_norm": 1.5},
+        {"metric": "cosine"},
         {"init": "random", "plan_overrides": None},
         {"n_rounds": 4},
         {"n_hint": 3000},

@@ -18,6 +18,8 @@ ESTIMATORS = [
     DPKMeans(3, init="gaussian", n_rounds=2, n_hint=400, plan_overrides={"vote_cells": 0}),
     DPKMeans(3, init="histogram", n_rounds=2),
     DPKMeans(3, init="random", n_rounds=2),
+    DPKMeans(3, init=np.random.default_rng(5).normal(size=(7, 7)), n_rounds=2),
+    DPKMeans(3, metric="cosine", init="random", n_rounds=2),
     DPGaussianMixture(1, "tied", classes=[0, 1], tilt=True),
     DPGaussianMixture(1, "tied", classes=[0, 1], tilt=False),
     DPGaussianMixture(1, "full", classes=[0, 1]),

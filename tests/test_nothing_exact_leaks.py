@@ -68,6 +68,8 @@ KMEANS = {
     "histogram": {"init": "histogram"},
     "random": {"init": "random"},
     "public centres": {"init": START},
+    "public candidates": {"init": np.concatenate([START, -START])},
+    "cosine": {"metric": "cosine"},
 }
 ESTIMATORS = {
     f"DPKMeans {name}": DPKMeans(4, random_state=0, **{"n_rounds": 3, **options})

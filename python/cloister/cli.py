@@ -86,6 +86,7 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Mixture components a class; `auto` needs --n-hint.",
         ),
         click.option("--n-clusters", type=int, help="Clusters of --model kmeans."),
+        click.option("--metric", metavar="NAME", help="kmeans: euclidean (default) or cosine."),
         click.option("--covariance-type", metavar="TYPE", help="tied, full, diag, spherical ..."),
         click.option("--row-transform", metavar="NAME", help="Public map of mixture rows: root."),
         click.option(

@@ -14,7 +14,7 @@ from cloister.privacy.ledger import Budget
 # Options that only one of the models has.
 _ONLY = {
     "mixture": ("n_components", "covariance_type", "row_transform", "classes", "labels"),
-    "kmeans": ("n_clusters",),
+    "kmeans": ("n_clusters", "metric"),
 }
 
 
@@ -30,6 +30,7 @@ class FitOptions:
     delta: float
     n_components: int | str | None
     n_clusters: int | None
+    metric: str | None
     covariance_type: str | None
     row_transform: str | None
     clip_norm: float

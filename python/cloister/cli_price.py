@@ -20,7 +20,7 @@ def price(options: FitOptions) -> dict[str, Any]:
     """Return what a fit costs, from public parameters alone."""
     estimator = options.estimator(None)
     parameters = PrivacyParameters.of(estimator)
-    known = {} if options.model == "kmeans" else {"n_features": options.n_features}
+    known = {"d" if options.model == "kmeans" else "n_features": options.n_features}
     shares = estimator.shares(**known, **_one_class(options))
     releases = [
         {"name": name, "share": share, "mu": parameters.mu_of_share(share)}

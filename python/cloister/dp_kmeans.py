@@ -11,14 +11,21 @@ from sklearn.base import BaseEstimator, ClusterMixin
 
 from cloister.codes import MAX_FEATURES, CodeGrid
 from cloister.dp_kmeans_fit import KMeansCourse
-from cloister.dp_kmeans_labels import labelled_chunks
-from cloister.dp_kmeans_parameters import checked_counts, kind_of_init, plan_overrides, public_start
+from cloister.dp_kmeans_labels import labels_of, mean_distance
+from cloister.dp_kmeans_parameters import (
+    check_size,
+    check_statement,
+    checked_counts,
+    checked_metric,
+    kind_of_init,
+    plan_overrides,
+    public_start,
+)
 from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan
 from cloister.model_file import model_array, model_value
 from cloister.parameters import (
     check_flag,
     check_integer,
-    check_release_size,
     feature_attributes,
     set_features,
 )
@@ -47,9 +54,15 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
     clip_norm : float, default=1.0
         Public radius R: rows of larger norm are shortened to it. 1.0 suits unit-norm embeddings.
-    init : {"gaussian", "histogram", "random"} or array of shape (n_clusters, d)
-        Where centres start: k-means on samples of a private Gaussian, or of a private histogram
-        (for few features and well-separated clusters); public random points; or public points.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        With "cosine" each row is scaled to norm 1 while it is encoded, and so are the
+        centres after each round (spherical k-means, Dhillon and Modha 2001); `clip_norm` stays 1.
+        A zero row has no direction: it stays zero and moves no centre.
+    init : {"auto", "gaussian", "histogram", "random"} or array of shape (m, d)
+        Where centres start: in samples of a private Gaussian, on which the rows vote; in cells of a
+        private histogram; at random; or in public points, on which the rows vote if there are more
+        than n_clusters. "auto" takes the histogram where it was measured to be better: it needs
+        `n_hint` to tell.
     n_rounds : int, optional
         Residual rounds; by default a rule in (n, d, n_clusters, epsilon).
     n_hint : int, optional
@@ -109,7 +122,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         delta: float = 1e-5,
         *,
         clip_norm: float = 1.0,
-        init: Any = "gaussian",
+        metric: str = "euclidean",
+        init: Any = "auto",
         n_rounds: int | None = None,
         n_hint: int | None = None,
         plan_overrides: Any = None,
@@ -126,6 +140,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.epsilon = epsilon
         self.delta = delta
         self.clip_norm = clip_norm
+        self.metric = metric
         self.init = init
         self.n_rounds = n_rounds
         self.n_hint = n_hint
@@ -139,15 +154,20 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.unsafe_noise_seed = unsafe_noise_seed
         self.encoder_id = encoder_id
 
-    def shares(self) -> dict[str, float]:
+    def shares(self, d: int | None = None) -> dict[str, float]:
         """Return the releases of `fit`, in order, and the share of mu^2 that each one takes.
+
+        Parameters
+        ----------
+        d : int, optional
+            Number of features, on which `init="auto"` may depend.
 
         Returns
         -------
         dict of str to float
             From public parameters alone; the shares sum to 1. See `KMeansPlan`.
         """
-        return checked_shares(kind_of_init(self.init), plan_overrides(self))
+        return checked_shares(kind_of_init(self, d), plan_overrides(self))
 
     def plan(self, n_hint: int, d: int) -> KMeansPlan:
         """Return what `fit` would do with n rows of d features, from public numbers alone.
@@ -166,7 +186,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         n = check_integer("n_hint", n_hint, 1, 2**32, way_out="how many rows there may be")
         d = check_integer("d", d, 1, MAX_FEATURES, way_out="how many features a row has")
         mu, k = PrivacyParameters.of(self).mu_of_share(1.0), checked_counts(self)
-        return kmeans_plan(kind_of_init(self.init), n, d, k, mu, plan_overrides(self))
+        return kmeans_plan(kind_of_init(self, d), n, d, k, mu, plan_overrides(self))
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Release private centres of the rows.
@@ -195,29 +215,25 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Privacy cost: (epsilon, delta) in total, add/remove one row.
         """
         parameters = PrivacyParameters.of(self)
-        k = checked_counts(self)
+        k, transform = checked_counts(self), checked_metric(self)
         compute_labels = check_flag("compute_labels", self.compute_labels)
-        shares = self.shares()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
         if compute_labels:
             require_rereadable(source, "leave compute_labels=False")
         features = feature_attributes(with_features(X, source))
         planned = self.plan(self.n_hint or 1, source.d)  # refuses overrides that are none
-        cells = max(planned.vote_cells, 2 * k if planned.splits else k)
-        check_release_size(
-            f"n_clusters={k} and {source.d} features in X, which make {cells} cells,",
-            cells * (source.d + 1),
-            way_out="ask for fewer clusters, or use a smaller embedding",
-        )
-        grid = CodeGrid(source.d, parameters.clip_norm)
-        start = public_start(self.init, k, source.d)
-        public = public_parameters(self, source.d, {"public_seed": seed, "plan": shares})
+        start = public_start(self, source.d)
+        check_size(k, source.d, planned, start)
+        grid = CodeGrid(source.d, parameters.clip_norm, normalize=transform is not None)
+        facts = {"public_seed": seed, "plan": self.shares(source.d)}
+        public = public_parameters(self, source.d, facts)
         with private_session(
-            parameters, source, lambda: encode_labels(None, source.n), public
+            parameters, source, lambda: encode_labels(None, source.n), public, grid
         ) as release:
-            rng, init = np.random.default_rng(seed), kind_of_init(self.init)
-            course = KMeansCourse(release, grid, parameters.mu_of_share(1.0), shares, rng)
+            rng, init = np.random.default_rng(seed), kind_of_init(self, source.d)
+            mu, shares = parameters.mu_of_share(1.0), self.shares(source.d)
+            course = KMeansCourse(release, grid, mu, shares, rng)
             centres, noisy_counts, n_iter, plan = course.run(
                 init, start, k, self.n_hint, plan_overrides(self)
             )
@@ -225,7 +241,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         set_features(self, features)
         self.cluster_centers_, self.noisy_counts_, self.n_iter_ = centres, noisy_counts, n_iter
         self.plan_: KMeansPlan | None = plan
-        self.privacy_ = state_guarantee(release, parameters)
+        self.privacy_ = state_guarantee(release, parameters, transform=transform)
         self.__dict__.pop("labels_", None)  # of an earlier fit
         if compute_labels:
             self.labels_ = self._labels(source, parameters.on_invalid)
@@ -247,7 +263,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         return self.labels_ if self.compute_labels else self._labels(source, self.on_invalid)
 
     def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the nearest centre of each row, shape (n,).
+        """Return the nearest centre of each row, shape (n,); with "cosine" that of least angle.
 
         Of private rows this is owner-side: exact, and may not be released.
 
@@ -259,13 +275,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         return self._labels(self._checked(X), "error")
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the mean squared distance to the nearest centre; owner-side."""
-        total, n = 0.0, 0
-        source, centres = self._checked(X), self.cluster_centers_
-        for rows, labels in labelled_chunks(source, centres, self.privacy_.clip_norm, "error"):
-            total += float(((rows - centres[labels]) ** 2).sum())
-            n += len(rows)
-        return -total / n
+        """Return minus the mean squared distance, or 1 - cos, to the nearest centre; owner-side."""
+        return -mean_distance(self._checked(X), self.cluster_centers_, self.privacy_)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}
@@ -280,6 +291,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         arrays: Mapping[str, NDArray[Any]],
         header: Mapping[str, Any],
     ) -> None:
+        check_statement(path, self)
         k, d = self.n_clusters, self.n_features_in_
         self.cluster_centers_ = model_array(path, arrays, "cluster_centers", float, (k, d))
         self.noisy_counts_ = model_array(path, arrays, "noisy_counts", float, (k,))
@@ -288,5 +300,4 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.plan_ = None if stored is None else KMeansPlan.of_header(stored)
 
     def _labels(self, source: Source, on_invalid: str) -> NDArray[np.int32]:
-        parts = labelled_chunks(source, self.cluster_centers_, self.privacy_.clip_norm, on_invalid)
-        return np.concatenate([labels for _, labels in parts])
+        return labels_of(source, self.cluster_centers_, self.privacy_, on_invalid)

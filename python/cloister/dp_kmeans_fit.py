@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.codes import CodeGrid
-from cloister.dp_kmeans_plan import KMeansPlan, kmeans_plan
+from cloister.dp_kmeans_plan import SPECTRAL_INITS, KMeansPlan, kmeans_plan
 from cloister.dp_kmeans_seeds import Seeds
 from cloister.privacy.release import Release
 from cloister.seeding import Overview, counts_and_shifts, release_overview
-from cloister.shrinkage import project_to_ball
+from cloister.shrinkage import project_to_ball, scaled_to_norm
+
+NEGLIGIBLE = 1e-3  # noise that an opened clip may add, as a share of the mean squared distance
+
+SURE_COUNT, MOST_RESEEDS, RESEED_OFFSET = 0.1, 20, 0.3
 
 
 class NoisyCentres(NamedTuple):
@@ -103,7 +107,7 @@ class KMeansCourse:
             self._grid,
             self._mu("mean"),
             self._mu("scatter"),
-            spectrum=init == "gaussian",
+            spectrum=init in SPECTRAL_INITS,
             n_hint=n_hint,
         )
         plan = kmeans_plan(init, overview.noisy_n, self._grid.d, k, self._total, overrides)
@@ -134,7 +138,7 @@ class KMeansCourse:
         """
         centres, within = self._first_centres(start, k, overview, plan, means)
         within = min(within, overview.scatter)
-        return self._rounds(centres, within, overview.scatter, means, plan)
+        return self._rounds(centres, within, overview, means, plan)
 
     def _first_centres(
         self,
@@ -145,9 +149,11 @@ class KMeansCourse:
         means: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], float]:
         """Return first centres and the mean squared distance that they are expected to leave."""
-        if not isinstance(start, str):
-            return project_to_ball(start, self._grid.clip_norm)[None], overview.scatter
         seeds = Seeds(self._release, self._grid, overview, k, self._rng, means)
+        if not isinstance(start, str):
+            if len(start) == k:
+                return start[None], overview.scatter
+            return seeds.of_candidates(self._placed(start), self._mu("votes"))
         if start == "histogram":
             return seeds.of_histogram(self._mu("histogram"))
         if start == "random":
@@ -162,19 +168,27 @@ class KMeansCourse:
             return seeds.of_votes(cells, noisy_counts, noise, spread)
         kept = np.argsort(-noisy_counts, axis=1)[:, : max(int(many.max()), k)]
         cells = np.take_along_axis(cells, kept[:, :, None], axis=1)
-        radius = plan.lift_radius * np.sqrt(spread)
-        centres, within = seeds.lift("lift", cells, radius, spread / 2, self._mu("lift"))
+        size = overview.noisy_n / (len(means) * cells.shape[1])
+        mu = self._mu("lift")
+        radius = self._radius(plan.lift_radius, spread, mu, size)
+        centres, within = seeds.lift("lift", cells, radius, spread / 2, mu)
         if plan.splits == 0:
             self._leave("split")
             return centres, within
-        return self._split(seeds, centres, within, plan), within
+        size = overview.noisy_n / (len(means) * 2 * k)
+        return self._split(seeds, centres, within, size, plan), within
 
     def _leave(self, *names: str) -> None:
         """Give the shares of releases that are not made to the rounds."""
         self._shares["rounds"] += sum(self._shares.pop(name) for name in names)
 
     def _split(
-        self, seeds: Seeds, centres: NDArray[np.float64], within: float, plan: KMeansPlan
+        self,
+        seeds: Seeds,
+        centres: NDArray[np.float64],
+        within: float,
+        size: float,
+        plan: KMeansPlan,
     ) -> NDArray[np.float64]:
         """Ask both halves of every centre's cell for their means, and cluster these anew.
 
@@ -183,35 +197,82 @@ class KMeansCourse:
         """
         mu = self._mu("split") / float(np.sqrt(plan.splits))
         rms = np.sqrt(within)
+        radius = self._radius(plan.lift_radius, within, mu, size)
         for number in range(1, plan.splits + 1):
             offsets = plan.split_offset * rms * seeds.directions(centres.shape[1])
             halves = np.concatenate([centres + offsets, centres - offsets], axis=1)
-            centres, _ = seeds.lift(f"split {number}", halves, plan.lift_radius * rms, 0.0, mu)
+            centres, _ = seeds.lift(f"split {number}", halves, radius, 0.0, mu)
         return centres
 
     def _rounds(
         self,
         centres: NDArray[np.float64],
         within: float,
-        scatter: float,
+        overview: Overview,
         means: NDArray[np.float64],
         plan: KMeansPlan,
     ) -> NoisyCentres:
         """Move centres by noisy residual means; the radius follows the scatter left over."""
         mu = self._mu("rounds") / float(np.sqrt(plan.rounds))
-        clip_norm, noiseless = self._grid.clip_norm, np.isinf(mu)
+        clip_norm, scatter, noiseless = self._grid.clip_norm, overview.scatter, np.isinf(mu)
+        centres = self._placed(centres)
+        size = overview.noisy_n / (centres.shape[0] * centres.shape[1])
         for number in range(1, plan.rounds + 1):
-            radius = 2 * clip_norm
-            if not noiseless:
-                radius = min(plan.round_radius * within**0.5, radius)
+            radius = self._radius(plan.round_radius, within, mu, size)
             on_grid = self._grid.round_centres(centres)
             tally = self._release.tally(f"round {number}", on_grid, mu, radius=radius)
             counts, shifts = counts_and_shifts(tally)
-            before, centres = centres, self._grid.decode(on_grid) + shifts
-            centres = project_to_ball(centres, clip_norm)
+            moved = project_to_ball(self._grid.decode(on_grid) + shifts, clip_norm)
+            if number <= min(MOST_RESEEDS, plan.rounds - 2) and tally.count_noise < SURE_COUNT:
+                pairs = zip(moved, tally.noisy_counts, strict=True)
+                moved = np.stack([self._reseeded(*pair, within) for pair in pairs])
+            before, centres = centres, self._placed(moved)
             shares = counts / counts.sum()
-            between = float((shares * ((centres - means[:, None]) ** 2).sum(axis=2)).sum())
+            between = float((shares * ((moved - means[:, None]) ** 2).sum(axis=2)).sum())
             within = max(scatter - between, within / 16, 1e-4 * scatter)
             if noiseless and np.abs(centres - before).max() < self._grid.row_clip.step:
                 break
         return NoisyCentres(centres, tally.noisy_counts, tally.count_noise, within, number)
+
+    def _reseeded(
+        self, means: NDArray[np.float64], noisy_counts: NDArray[np.float64], within: float
+    ) -> NDArray[np.float64]:
+        """Let the centres of empty cells share the fullest ones.
+
+        Only where counts are all but exact: a centre that merely has less than its noise is worth
+        more where it is than as a guess elsewhere (measured).
+        """
+        empty = np.flatnonzero(noisy_counts < 0.5)
+        fullest = np.argsort(-noisy_counts, kind="stable")[: len(empty)]
+        fullest = fullest[noisy_counts[fullest] > 1.5]
+        if len(fullest) == 0:
+            return means
+        drawn = self._rng.standard_normal((len(fullest), self._grid.d))
+        offsets = scaled_to_norm(drawn, RESEED_OFFSET * float(np.sqrt(within)))
+        moved = means.copy()
+        moved[empty[: len(fullest)]] = means[fullest] - offsets
+        moved[fullest] = means[fullest] + offsets
+        return moved
+
+    def _radius(self, clip: float, within: float, mu: float, size: float) -> float:
+        """Return a clip of residuals in units of their root-mean-square, opened up to 2 R.
+
+        Means of cells of `size` rows may have noise of a small share of the mean squared distance
+        that is left: without noise the clip has no bias.
+        """
+        widest = 2 * self._grid.clip_norm
+        if np.isinf(mu):
+            return widest
+        affordable = float(np.sqrt(NEGLIGIBLE * within / self._grid.d)) * mu * size
+        return float(min(max(clip * within**0.5, affordable), widest))
+
+    def _placed(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Put centres where rows can be: into the ball or, with the cosine metric, on its sphere.
+
+        A centre at zero, as of rows that are all zero, gets a public direction.
+        """
+        if not self._grid.normalize:
+            return project_to_ball(points, self._grid.clip_norm)
+        lost = ~points.any(axis=-1, keepdims=True)
+        drawn = self._rng.standard_normal(points.shape) if lost.any() else points
+        return scaled_to_norm(np.where(lost, drawn, points), self._grid.clip_norm)

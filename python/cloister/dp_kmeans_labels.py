@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister import _backend
-from cloister.shrinkage import project_to_ball
+from cloister.privacy.guarantee import UNIT_NORM, PrivacyGuarantee
+from cloister.shrinkage import project_to_ball, scaled_to_norm
 from cloister.sources import Source, finite_float64, finite_rows, rows_a_chunk
 
 # Rows farther out, in units of the clip norm, are shortened before float32 looks for the nearest
@@ -14,10 +15,33 @@ from cloister.sources import Source, finite_float64, finite_rows, rows_a_chunk
 LABEL_RADIUS = 1e3
 
 
-def labelled_chunks(
-    source: Source, cluster_centers: NDArray[np.float64], clip_norm: float, on_invalid: str
+def labels_of(
+    source: Source, cluster_centers: NDArray[np.float64], privacy: PrivacyGuarantee, on_invalid: str
+) -> NDArray[np.int32]:
+    """Return the label of each row; -1 for those that `on_invalid="drop"` leaves out."""
+    parts = _labelled_chunks(source, cluster_centers, privacy, on_invalid)
+    return np.concatenate([labels for _, labels in parts])
+
+
+def mean_distance(
+    source: Source, cluster_centers: NDArray[np.float64], privacy: PrivacyGuarantee
+) -> float:
+    """Return the mean squared distance to the nearest centre, or mean 1 - cos of scaled rows."""
+    total, n = 0.0, 0
+    for rows, labels in _labelled_chunks(source, cluster_centers, privacy, "error"):
+        nearest = cluster_centers[labels]
+        if privacy.transform == UNIT_NORM:
+            total += len(rows) - float((rows * nearest).sum())
+        else:
+            total += float(((rows - nearest) ** 2).sum())
+        n += len(rows)
+    return total / n
+
+
+def _labelled_chunks(
+    source: Source, cluster_centers: NDArray[np.float64], privacy: PrivacyGuarantee, on_invalid: str
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int32]]]:
-    """Yield the finite rows of each chunk, and a label for each of its rows.
+    """Yield the finite rows of each chunk as the fit saw them, and a label for each of its rows.
 
     Raises
     ------
@@ -32,7 +56,9 @@ def labelled_chunks(
         labels = np.full(len(rows), -1, dtype=np.int32)
         kept = finite_rows(rows) if on_invalid == "drop" else np.ones(len(rows), dtype=bool)
         values = finite_float64(rows[kept], first)
-        near = project_to_ball(values, LABEL_RADIUS * clip_norm)
+        if privacy.transform == UNIT_NORM:
+            values = scaled_to_norm(values.astype(np.float32).astype(np.float64), 1.0)
+        near = project_to_ball(values, LABEL_RADIUS * privacy.clip_norm)
         found = np.empty(len(near), dtype=np.int32)
         chunk = np.ascontiguousarray(near, dtype=np.float32)
         _backend.nearest(chunk, centres - shift, shift=shift, labels=found)

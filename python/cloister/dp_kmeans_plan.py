@@ -28,6 +28,12 @@ CLEAR_MEAN = 1.1
 
 MOST_SPLITS = 2
 
+# Where "auto" is a histogram: few features, many clusters, and so little of n mu / k.
+HISTOGRAM_FEATURES, HISTOGRAM_CLUSTERS, LEAST_CROWDED, CROWDED = 5, 32, 16.0, 48.0
+
+SPECTRAL_INITS = ("gaussian", "histogram")
+"""Starts that ask for the whole second moment."""
+
 OF_VOTES = ("vote_cells", "least_rows", "splits", "lift_radius", "split_offset")
 """Fields that only a start by votes has."""
 
@@ -88,10 +94,23 @@ class KMeansPlan(Plan):
     eigenvalue_noise: float = 0.0
 
 
+def chosen_init(n: int | None, d: int | None, k: int, mu: float) -> str:
+    """Return what `init="auto"` stands for, from public numbers alone.
+
+    A cluster of n / k rows stands out of the noise of counts by about mu n / k. Where that is
+    little and features are few, votes lose clusters that a histogram finds; where it is less
+    still, neither finds them (docs/design.md has the measurements).
+    """
+    if n is None or d is None or d > HISTOGRAM_FEATURES or k < HISTOGRAM_CLUSTERS:
+        return "gaussian"
+    return "histogram" if LEAST_CROWDED <= mu * n / k < CROWDED else "gaussian"
+
+
 def kmeans_shares(init: str) -> dict[str, float]:
     """Share of mu^2 of each release, in order.
 
-    `init` is one of `INITS`, or "array" for public centres.
+    `init` is one of `INITS`, "array" for public centres, or "candidates" for public points that
+    the rows vote on.
     """
     if init == "gaussian":
         return {
@@ -103,7 +122,9 @@ def kmeans_shares(init: str) -> dict[str, float]:
             "rounds": 0.60,
         }
     if init == "histogram":
-        return {"mean": 0.05, "scatter": 0.05, "histogram": 0.20, "rounds": 0.70}
+        return {"mean": 0.05, "scatter": 0.05, "histogram": 0.60, "rounds": 0.30}
+    if init == "candidates":
+        return {"mean": 0.02, "scatter": 0.02, "votes": 0.16, "rounds": 0.80}
     return {"mean": 0.02, "scatter": 0.02, "rounds": 0.96}
 
 
@@ -119,7 +140,7 @@ def kmeans_plan(
     """
     overrides = overrides or {}
     shares = checked_shares(init, overrides)
-    plan, voted = plan_of_shares(shares, n, d, k, mu), "votes" in shares
+    plan, voted = plan_of_shares(shares, n, d, k, mu), "lift" in shares
     no_votes = f"init={init!r} has no votes; leave it out, or take init='gaussian'"
     plan = plan.override(overrides, {} if voted else dict.fromkeys(OF_VOTES, no_votes))
     check_vote_cells(plan.vote_cells, f"n_clusters={k} centres", k)
@@ -127,8 +148,9 @@ def kmeans_plan(
     if "round_radius" not in overrides:
         plan = replace(plan, round_radius=round_radius(noise))
     mu_scatter = mu * sqrt(shares["scatter"])
-    radius = scatter_radius(n, d, mu_scatter, spectrum=voted)
-    whole = voted and d <= MAX_SPECTRUM_FEATURES
+    spectral = init in SPECTRAL_INITS
+    radius = scatter_radius(n, d, mu_scatter, spectrum=spectral)
+    whole = spectral and d <= MAX_SPECTRUM_FEATURES
     return replace(
         plan,
         added_loss=noise * plan.round_radius**2,
@@ -152,7 +174,7 @@ def check_vote_cells(cells: int, wanted: str, k: int) -> None:
 
 def plan_of_shares(shares: Mapping[str, float], n: float, d: int, k: int, mu: float) -> KMeansPlan:
     """Return the rules' plan for releases that take these shares of mu^2."""
-    voted = "votes" in shares
+    voted = "lift" in shares
     mu_votes, mu_lift, mu_split, mu_rounds = (
         mu * sqrt(shares.get(name, 0.0)) for name in ("votes", "lift", "split", "rounds")
     )

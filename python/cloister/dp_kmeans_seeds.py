@@ -6,8 +6,8 @@ A `Release` answers with noise; what is made of the answers is post-processing.
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister._backend import Grid
-from cloister.codes import CODE_BOUND, CodeGrid
+from cloister.codes import CodeGrid
+from cloister.dp_kmeans_histogram import Pyramid, release_cells
 from cloister.privacy.release import Release
 from cloister.seeding import SAMPLES_PER_CENTRE, Overview, cluster_samples, counts_and_shifts
 from cloister.shrinkage import project_to_ball
@@ -15,9 +15,10 @@ from cloister.weighted_kmeans import weighted_kmeans
 
 SAMPLES_PER_CELL = 10
 SEED_SAMPLES = 10_000
+CONE_RADIUS = 0.1  # of such points, in root-mean-square distances of rows
+CELL_SAMPLES = 4  # a centre, beside the cells of a histogram
+UNACCOUNTED = 0.2  # share of the rows that a histogram may fail to place
 RESTARTS = 10  # of k-means on released means: free but for time
-HISTOGRAM_AXES = 3
-HISTOGRAM_BINS = 4096
 
 
 class Seeds:
@@ -82,6 +83,9 @@ class Seeds:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
         """Count the rows near each of many public points: k-means centres of public samples.
 
+        Where no spectrum was released they are equally far from the mean, in random directions: in
+        so many dimensions all rows would be nearest to the sample that is nearest to the mean.
+
         A count alone has sensitivity 1 and tells which few of many cells hold the rows.
 
         Returns
@@ -93,12 +97,22 @@ class Seeds:
         spread : float
             Mean squared distance of a public sample to its point.
         """
+        overview = self._overview
+        if overview.axes is None:
+            offsets = CONE_RADIUS * np.sqrt(overview.scatter) * self.directions(cells)
+            points = project_to_ball(overview.mean + offsets, self._grid.clip_norm)
+            return *self._voted(points, mu), (1 + CONE_RADIUS**2) * overview.scatter
         points, spread = cluster_samples(
             self.samples(SAMPLES_PER_CELL * cells), cells, self._rng, init="random", max_iter=3
         )
+        return *self._voted(points, mu), spread
+
+    def _voted(
+        self, points: NDArray[np.float64], mu: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         on_grid = self._grid.round_centres(self._in_classes(points))
         noisy_counts, noise = self._release.counts("votes", on_grid, mu)
-        return self._grid.decode(on_grid), noisy_counts, noise, spread
+        return self._grid.decode(on_grid), noisy_counts, noise
 
     def of_votes(
         self,
@@ -110,6 +124,16 @@ class Seeds:
         """Cluster the points of a vote, weighted by what their counts have beyond their noise."""
         left = noisy_counts - noise
         return self._cluster(points, left, (left > 0).sum(axis=1), spread)
+
+    def of_candidates(
+        self, candidates: NDArray[np.float64], mu: float
+    ) -> tuple[NDArray[np.float64], float]:
+        """Let the rows vote on public points, more than k, and cluster these by their votes."""
+        points, noisy_counts, noise = self._voted(candidates, mu)
+        weights = np.maximum(noisy_counts[0] - noise, 1e-3)
+        squared = ((points[0] - self._overview.mean) ** 2).sum(axis=1)
+        between, scatter = float(weights @ squared / weights.sum()), self._overview.scatter
+        return self.of_votes(points, noisy_counts, noise, max(scatter - between, scatter / 16))
 
     def lift(
         self, name: str, cells: NDArray[np.float64], radius: float, within: float, mu: float
@@ -156,34 +180,24 @@ class Seeds:
         return np.stack(centres), float(inertia / total + within)
 
     def of_histogram(self, mu: float) -> tuple[NDArray[np.float64], float]:
-        """Cluster public points drawn from a noisy histogram over a few random directions.
+        """Cluster the cells of a histogram of few features that hold rows, refined level by level.
 
-        The grid spans three standard deviations about the noisy mean; counts have sensitivity 1.
-        Bins below twice their noise are dropped. In more than three dimensions the other
-        coordinates are those of the mean.
+        Rows that the cells leave unaccounted for are where the private Gaussian has them. Beyond
+        `MOST_AXES` dimensions the other coordinates of a cell are those of the mean.
         """
-        grid, overview = self._grid, self._overview
-        axes = min(grid.d, HISTOGRAM_AXES)
-        directions = np.linalg.qr(self._rng.standard_normal((grid.d, axes)))[0].T
-        cells = round(HISTOGRAM_BINS ** (1 / axes))
-        unit = CODE_BOUND // 2
-        projections = np.rint(directions * unit).astype(np.int16, order="C")
-        steps = unit / grid.row_clip.step  # grid units of a projection in one unit of the rows
-        half_width = 3 * np.sqrt(overview.scatter / axes)
-        width = max(1, round(2 * half_width * steps / cells))
-        centre = np.rint(directions @ overview.mean * steps).astype(np.int64)
-        origins = centre - cells * width // 2
-        public_grid = Grid(projections, origins, np.full(axes, width), np.full(axes, cells))
-        noisy_counts, noise = self._release.histogram("histogram", public_grid, mu)
-        weights = np.where(noisy_counts[0] > 2 * noise, noisy_counts[0], 0.0)
-        if not weights.any():
-            weights = np.maximum(noisy_counts[0], 1.0)
-        size = max(SEED_SAMPLES, SAMPLES_PER_CENTRE * self._k)
-        chosen = self._rng.choice(len(weights), size=size, p=weights / weights.sum())
-        places = np.stack(np.unravel_index(chosen, (cells,) * axes), axis=1)
-        positions = (origins + (places + self._rng.random(places.shape)) * width) / steps
-        offsets = positions - directions @ overview.mean
-        points = project_to_ball(overview.mean + offsets @ directions, grid.clip_norm)
-        # Restarts are free.
-        centres, spread = cluster_samples(points, self._k, self._rng, n_init=10)
-        return self._in_classes(centres), spread
+        overview, clip_norm = self._overview, self._grid.clip_norm
+        pyramid = Pyramid.of(self._grid, overview)
+        cells = release_cells(self._release, pyramid, mu).at_least(self._k, self._rng)
+        directions, weights = pyramid.directions, cells.noisy_counts
+        points = overview.mean + (cells.points - directions @ overview.mean) @ directions
+        outside = float(np.sort(overview.variances)[: -len(directions)].sum())
+        spread = outside + pyramid.spread(cells)
+        elsewhere = overview.noisy_n - weights.sum()
+        if elsewhere > UNACCOUNTED * overview.noisy_n or len(points) < self._k:
+            samples = self.samples(CELL_SAMPLES * self._k)
+            share = max(elsewhere, 1.0) / len(samples)
+            points = np.concatenate([points, samples])
+            weights = np.concatenate([weights, np.full(len(samples), share)])
+        points = project_to_ball(points, clip_norm)
+        centres, inertia = weighted_kmeans(points, weights, self._k, self._rng, n_init=RESTARTS)
+        return self._in_classes(centres), float(inertia / weights.sum() + spread)

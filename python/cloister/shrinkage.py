@@ -77,6 +77,12 @@ def project_to_ball(points: NDArray[np.float64], radius: float) -> NDArray[np.fl
     return np.asarray(points * np.minimum(1.0, radius / np.maximum(norms, radius)))
 
 
+def scaled_to_norm(points: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
+    """Give points of shape (..., d) this norm; one at zero has no direction and stays there."""
+    norms = np.linalg.norm(points, axis=-1, keepdims=True)
+    return np.asarray(points * (norm / np.where(norms > 0, norms, 1.0)))
+
+
 def safe_counts(noisy_counts: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
     """Counts fit to divide by: never below two standard deviations of their noise, nor one row."""
     return np.maximum(noisy_counts, max(2 * noise, 1.0))

@@ -17,6 +17,9 @@ NOT_COVERED = (
     "stream cipher."
 )
 
+UNIT_NORM = "unit norm"
+"""The `transform` that scales each row to norm 1; a zero row stays zero."""
+
 
 @dataclass(frozen=True)
 class PrivacyGuarantee:
@@ -104,16 +107,18 @@ class PrivacyGuarantee:
             if self.unsafe_noise_seed
             else "keys drawn from the operating system by ChaCha20"
         )
-        before = (
-            f"shortened to the public norm {self.clip_norm:g}"
-            if self.transform is None
-            else f"mapped one by one by the public transform {self.transform!r}, scaled to norm 1"
-        )
         return (
-            f"Rows were {before} and rounded to an integer grid; each release added exactly "
-            "sampled rounded Gaussian noise to integer counts, sums, second moments or gradients, "
-            f"in grid steps: {releases}. The noise was generated from {generator}."
+            f"Rows were {self._preparation()} and rounded to an integer grid; each release added "
+            "exactly sampled rounded Gaussian noise to integer counts, sums, second moments or "
+            f"gradients, in grid steps: {releases}. The noise was generated from {generator}."
         )
+
+    def _preparation(self) -> str:
+        if self.transform is None:
+            return f"shortened to the public norm {self.clip_norm:g}"
+        if self.transform == UNIT_NORM:
+            return "scaled one by one to norm 1 (zero rows stay zero)"
+        return f"mapped one by one by the public transform {self.transform!r}, scaled to norm 1"
 
     def _conditions(self) -> list[str]:
         conditions = []
