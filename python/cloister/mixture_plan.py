@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from cloister.mixture_parameters import COVARIANCE_TYPES, POOLED_TYPES
 from cloister.parameters import check_choice, check_integer
 from cloister.plans import Plan, override_shares
-from cloister.predictions import added_loss
+from cloister.predictions import added_loss, rounded
 from cloister.seeding import MAX_SPECTRUM_FEATURES
 
 TILTED_SHARES = {
@@ -210,8 +210,8 @@ class MixtureRules:
         mu = self.mus()["class means"]
         return replace(
             plan,
-            added_loss=added_loss(n, self.d, self.n_classes, mu, plan.mean_radius),
-            eigenvalue_noise=noise * plan.moment_radius**2,
+            added_loss=rounded(added_loss(n, self.d, self.n_classes, mu, plan.mean_radius)),
+            eigenvalue_noise=rounded(noise * plan.moment_radius**2),
         )
 
     def _moment_type(self, name: str) -> str:
