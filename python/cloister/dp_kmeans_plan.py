@@ -13,7 +13,7 @@ import numpy as np
 
 from cloister.errors import InvalidInput
 from cloister.plans import Plan, override_shares
-from cloister.predictions import added_loss, eigenvalue_noise
+from cloister.predictions import added_loss, eigenvalue_noise, rounded
 from cloister.seeding import MAX_SPECTRUM_FEATURES, scatter_radius
 
 INITS = ("gaussian", "histogram", "random")
@@ -153,8 +153,8 @@ def kmeans_plan(
     whole = spectral and d <= MAX_SPECTRUM_FEATURES
     return replace(
         plan,
-        added_loss=noise * plan.round_radius**2,
-        eigenvalue_noise=d * eigenvalue_noise(n, d, mu_scatter, radius) if whole else 0.0,
+        added_loss=rounded(noise * plan.round_radius**2),
+        eigenvalue_noise=rounded(d * eigenvalue_noise(n, d, mu_scatter, radius)) if whole else 0.0,
     )
 
 

@@ -19,7 +19,7 @@ from cloister.errors import InvalidInput
 from cloister.mixture_parameters import COVARIANCE_TYPES, POOLED_TYPES
 from cloister.parameters import check_choice, check_integer
 from cloister.plans import Plan, override_shares
-from cloister.predictions import added_loss
+from cloister.predictions import added_loss, rounded
 from cloister.seeding import MAX_SPECTRUM_FEATURES
 
 TILTED_SHARES = {
@@ -289,7 +289,8 @@ class MixtureRules:
             found, rows = plan.components(), n / self.n_classes
             loss = rounds_noise(found, rows, self.d, self.n_components, self.mu)
             loss *= found.round_radius**2
-        return replace(plan, added_loss=loss, eigenvalue_noise=noise * plan.moment_radius**2)
+        noise *= plan.moment_radius**2
+        return replace(plan, added_loss=rounded(loss), eigenvalue_noise=rounded(noise))
 
     def _moment_type(self, name: str) -> str:
         """Return which covariance a release of second moments is for."""

@@ -8,6 +8,11 @@ Both rules of thumb follow; `mu` below is that of the release itself, mu sqrt(s)
 from math import sqrt
 
 
+def rounded(prediction: float) -> float:
+    """Return a prediction to 6 digits: clips opened up to a noise then have it, whatever n is."""
+    return float(f"{prediction:.6g}")
+
+
 def added_loss(n: float, d: int, k: int, mu: float, radius: float = 1.0) -> float:
     """Predict by how much noise moves k means, as a mean squared distance.
 
