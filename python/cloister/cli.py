@@ -78,7 +78,9 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--n-components", type=int, help="Mixture components a class."),
         click.option("--n-clusters", type=int, help="Clusters of --model kmeans."),
         click.option("--covariance-type", metavar="TYPE", help="tied, full, diag, spherical ..."),
-        click.option("--row-transform", metavar="NAME", help="Public map of mixture rows: root."),
+        click.option(
+            "--row-transform", metavar="NAME", help="Public map of mixture rows: root, power:0.25."
+        ),
         click.option(
             "--clip-norm",
             type=float,

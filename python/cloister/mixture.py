@@ -23,7 +23,11 @@ from cloister.sources import (
     public_classes,
     with_features,
 )
-from cloister.transforms import check_transform, transformed_grid, transformed_source
+from cloister.transforms import (
+    check_transform,
+    transformed_grid,
+    transformed_source,
+)
 
 
 class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
@@ -42,11 +46,13 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         "tied": one covariance for all components, pooled within classes. "full": one a component.
         "diag" and "spherical": variances a component. "low_rank": tied, with equal variance in all
         but the strongest directions.
-    row_transform : {None, "root"}, default=None
-        Public map of each row before anything else. "root": sign(x) sqrt|x|, then unit norm (so
-        `clip_norm` stays 1); it suits non-negative features, such as those behind a ReLU. Means
-        and covariances are of mapped rows; methods take rows, and `sample` gives them, as they
-        were before (of unit norm).
+    row_transform : {None, "root", "power:P"} or PublicWhitening, default=None
+        Public map of each row before anything else. "power:P": sign(x) |x|^P with P in (0, 1],
+        then unit norm (so `clip_norm` stays 1), "root" is that with P = 1/2; it suits non-negative
+        features, such as those behind a ReLU. `PublicWhitening`: by mean and
+        scale of public rows. Means and covariances are of mapped rows; methods take rows, and
+        `sample` gives them, as they were before (of unit norm; of a whitening, at the distance
+        from the public mean that public rows have).
     tilt : {"auto", True, False}, default="auto"
         Spend most of the budget on gradient steps of a softmax regression and choose the means
         and the covariance such that it is the mixture's Bayes rule: for classification, and for
@@ -88,6 +94,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     untilted_ : MixtureNumbers or None
         With `tilt`, estimates of the weights, means and covariance of the rows, from a small part
         of the budget: they decide `score_samples`, `score` and `sample(tilted=False)`.
+    transform_ : str, PublicWhitening or None
+        `row_transform` of the fit.
     privacy_ : PrivacyGuarantee
         `privacy_.statement()` is a paragraph to read.
     n_features_in_ : int
@@ -115,7 +123,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         epsilon: float = 1.0,
         delta: float = 1e-5,
         *,
-        row_transform: str | None = None,
+        row_transform: Any = None,
         tilt: bool | str = "auto",
         classes: Any = None,
         clip_norm: float = 1.0,
@@ -199,7 +207,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         Privacy cost: (epsilon, delta) in total, add/remove one row.
         """
         parameters = PrivacyParameters.of(self)
-        transform = check_transform(self.row_transform, parameters.clip_norm)
+        name = check_transform(self.row_transform, parameters.clip_norm)
         self.shares()
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
@@ -211,10 +219,10 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         public = public_parameters(
             self, source.d, {"classes": classes.tolist(), "public_seed": seed, "plan": plan}
         )
-        grid = transformed_grid(transform, source.d, parameters.clip_norm)
+        grid = transformed_grid(self.row_transform, source.d, parameters.clip_norm)
         with private_session(
             parameters,
-            transformed_source(transform, source),
+            transformed_source(self.row_transform, source),
             lambda: encode_labels(y, source.n, classes),
             public,
             grid,
@@ -228,7 +236,11 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         set_features(self, features)
         self.classes_ = classes
         self._take(numbers, untilted)
+        self.transform_ = self.row_transform
         self.privacy_ = state_guarantee(
-            release, parameters, classes_from_data=from_data, transform=transform
+            release,
+            parameters,
+            classes_from_data=from_data,
+            transform=name,
         )
         return self

@@ -49,12 +49,17 @@ class MixtureNumbers:
         logs = self.covariances.log_determinants()[self.covariance_of] + d * np.log(2 * np.pi)
         return np.asarray(joint + np.log(self.weights) - 0.5 * logs)
 
-    def sample(self, n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Draw n rows of the sequence `seed`, and the component of each."""
+    def sample(
+        self, n: int, seed: int, temperature: float = 1.0
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Draw n rows of the sequence `seed`, and the component of each.
+
+        Covariances are multiplied by `temperature`, above 0.
+        """
         k, d = self.means.shape
         components = np.random.default_rng(seed).choice(k, size=n, p=self.weights)
         rows = np.empty((n, d), dtype=np.float32)
-        factors, scales = self.covariances.sampling_factors()
+        factors, scales = self.covariances.sampling_factors(temperature)
         _backend.sample_mixture(
             seed,
             0,
