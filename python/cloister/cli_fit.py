@@ -9,9 +9,10 @@ import click
 
 import cloister
 from cloister.atomic_file import check_destination
+from cloister.cli_accuracy import NOT_COVERED, show_by_class
 from cloister.cli_files import UnitRows, check_array_file, check_labels, parse_classes
 from cloister.cli_output import busy, emit, say, show_pairs, show_paragraph, show_table
-from cloister.cli_road import NOT_COVERED, RoadOptions, check_distinct, pairs
+from cloister.cli_road import RoadOptions, check_distinct, pairs
 from cloister.errors import BudgetExceeded, InvalidInput, ModelFileError
 from cloister.privacy.accounting import epsilon_from_mu, mu_from_epsilon, rho_from_mu
 from cloister.privacy.ledger import RELATIVE_TOLERANCE, Budget
@@ -287,12 +288,11 @@ def _report(
         result["budget"] = budget_state(budget)
 
     def show() -> None:
-        privacy = estimator.privacy_
-        numbers = {name: getattr(privacy, name) for name in ("epsilon", "delta", "mu", "rho")}
-        rest = pairs(walked) if walked else {}
-        show_pairs({"model": options.out, "kind": options.model, **numbers, **rest})
-        if budget is not None:
-            show_pairs({f"budget: {k}": v for k, v in result["budget"].items()})
+        names = ("epsilon", "delta", "mu", "rho")
+        numbers = {name: getattr(estimator.privacy_, name) for name in names}
+        show_pairs({"model": options.out, "kind": options.model, **numbers, **pairs(walked)})
+        show_by_class(walked.get("class_accuracy"))
+        show_pairs({f"budget: {k}": v for k, v in result.get("budget", {}).items()})
         show_paragraph(result["statement"])
         if walked.get("accuracy"):
             show_paragraph(NOT_COVERED)

@@ -214,7 +214,7 @@ def _float32(rows: NDArray[Any]) -> NDArray[np.float32]:
         return np.asarray(rows, dtype=np.float32)
 
 
-def _power(values: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
+def _power(values: NDArray[Any], exponent: float) -> NDArray[np.float32]:
     """Products of repeated square roots: bits of a library's power differ by place and processor.
 
     Powers of a half to which the binary digits of `exponent` point, in float64.
