@@ -82,6 +82,11 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
             "--row-transform", metavar="NAME", help="Public map of mixture rows: root, power:0.25."
         ),
         click.option(
+            "--class-prior",
+            type=click.Choice(["uniform"]),
+            help="Predict and sample classes as equally likely, however few rows some have.",
+        ),
+        click.option(
             "--clip-norm",
             type=float,
             default=1.0,

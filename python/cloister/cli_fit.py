@@ -10,11 +10,12 @@ import click
 import cloister
 from cloister.atomic_file import check_destination
 from cloister.cli_accuracy import NOT_COVERED, show_by_class
+from cloister.cli_budget import budget_state, epsilon_of
 from cloister.cli_files import UnitRows, check_array_file, check_labels, parse_classes
 from cloister.cli_output import busy, emit, say, show_pairs, show_paragraph, show_table
 from cloister.cli_road import RoadOptions, check_distinct, pairs
 from cloister.errors import BudgetExceeded, InvalidInput, ModelFileError
-from cloister.privacy.accounting import epsilon_from_mu, mu_from_epsilon, rho_from_mu
+from cloister.privacy.accounting import mu_from_epsilon, rho_from_mu
 from cloister.privacy.ledger import RELATIVE_TOLERANCE, Budget
 from cloister.privacy.ledger_checks import checked_name
 from cloister.privacy.session import PrivacyParameters
@@ -22,7 +23,14 @@ from cloister.sources import as_source, find_labels
 
 # Options that only one of the models has.
 _ONLY = {
-    "mixture": ("n_components", "covariance_type", "row_transform", "classes", "labels"),
+    "mixture": (
+        "n_components",
+        "covariance_type",
+        "row_transform",
+        "class_prior",
+        "classes",
+        "labels",
+    ),
     "kmeans": ("n_clusters", "n_hint"),
 }
 
@@ -41,6 +49,7 @@ class FitOptions:
     n_clusters: int | None
     covariance_type: str | None
     row_transform: str | None
+    class_prior: str | None
     clip_norm: float
     classes: str | None
     n_hint: int | None
@@ -123,27 +132,6 @@ def price(options: FitOptions) -> dict[str, Any]:
         "rho": rho_from_mu(parameters.mu),
         "releases": releases,
     }
-
-
-def budget_state(budget: Budget) -> dict[str, Any]:
-    """Return the totals of a data set's ledger."""
-    left = budget.mu_squared_left
-    return {
-        "dataset": budget.dataset,
-        "epsilon": budget.epsilon,
-        "delta": budget.delta,
-        "mu": budget.mu_total,
-        "mu_squared_spent": budget.mu_squared_spent,
-        "mu_squared_left": left,
-        "epsilon_spent": budget.epsilon_spent(),
-        "epsilon_left": epsilon_of(left, budget.delta),
-    }
-
-
-def epsilon_of(mu_squared: float, delta: float) -> float:
-    """Return the epsilon that one fit of this cost has at `delta`."""
-    mu: float = mu_squared**0.5
-    return epsilon_from_mu(delta, mu) if mu >= 1e-15 else 0.0
 
 
 def planned_budget(options: FitOptions, mu: float) -> dict[str, Any]:

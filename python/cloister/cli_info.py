@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import cloister
-from cloister.cli_fit import budget_state
+from cloister.cli_budget import budget_state
 from cloister.cli_output import emit, show_pairs, show_paragraph, show_table
 from cloister.errors import ModelFileError
 from cloister.model_file import model_value, read_model

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
 
+from cloister.class_prior import check_class_prior
 from cloister.mixture_fit import check_size, fit_mixture, mixture_plan
 from cloister.mixture_model import FittedMixture
 from cloister.mixture_tilt import TILTED_PLAN, fit_tilted_mixture, is_tilted
@@ -58,6 +59,10 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         and the covariance such that it is the mixture's Bayes rule: for classification, and for
         training on samples, much better than means of the classes at the same epsilon. "auto" does
         so with at least 2 classes and 8 features, `n_components=1` and "tied".
+    class_prior : {None, "uniform"} or array-like of shape (classes,), default=None
+        Public shares of the classes to predict and to sample with. None takes their noisy shares
+        of the rows, which is best where test rows are as unequal; rare classes are then seldom
+        predicted. "uniform" gives all classes an equal say and costs no privacy.
     epsilon, delta : float, default=1.0 and 1e-5
         The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
     classes : array-like of shape (classes,), optional
@@ -85,7 +90,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     ----------
     classes_ : array of shape (classes,)
     weights_ : array of shape (classes * n_components,)
-        Noisy; components of class g are `g * n_components` on.
+        Noisy, or such that classes have the shares `class_prior`; components of class g are
+        `g * n_components` on.
     means_ : array of shape (classes * n_components, d), float64
         After a fit with `tilt`, means and covariance whose Bayes rule was learnt: not those of the
         rows, which are in `untilted_`.
@@ -125,6 +131,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         *,
         row_transform: Any = None,
         tilt: bool | str = "auto",
+        class_prior: Any = None,
         classes: Any = None,
         clip_norm: float = 1.0,
         on_invalid: str = "error",
@@ -141,6 +148,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         self.delta = delta
         self.row_transform = row_transform
         self.tilt = tilt
+        self.class_prior = class_prior
         self.classes = classes
         self.clip_norm = clip_norm
         self.on_invalid = on_invalid
@@ -215,6 +223,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
         check_size(source.d, len(classes), self.n_components, self.covariance_type)
+        prior = check_class_prior(self.class_prior, len(classes))
         plan = self.shares(len(classes), source.d)
         public = public_parameters(
             self, source.d, {"classes": classes.tolist(), "public_seed": seed, "plan": plan}
@@ -235,7 +244,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
                 numbers, untilted = fit_mixture(release, grid, mus, *shape, seed), None
         set_features(self, features)
         self.classes_ = classes
-        self._take(numbers, untilted)
+        self._take(numbers if prior is None else numbers.with_class_prior(prior), untilted)
         self.transform_ = self.row_transform
         self.privacy_ = state_guarantee(
             release,

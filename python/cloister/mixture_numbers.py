@@ -4,7 +4,7 @@ Post-processing of public numbers only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any
 
@@ -71,6 +71,15 @@ class MixtureNumbers:
             rows,
         )
         return rows, components
+
+    def with_class_prior(self, prior: NDArray[np.float64]) -> "MixtureNumbers":
+        """Return the mixture whose classes have these shares, shape (classes,), and sum 1.
+
+        Components of a class keep their shares of it.
+        """
+        by_class = self.weights.reshape(len(prior), -1)
+        weights = (by_class / by_class.sum(axis=1, keepdims=True) * prior[:, None]).ravel()
+        return replace(self, weights=weights / weights.sum())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what a model file holds; `mixture_numbers` undoes it."""
