@@ -96,7 +96,7 @@ def test_statistics_of_public_rows(rng):
     whitening = PublicWhitening.of(X)
     np.testing.assert_allclose(whitening.mean, X.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(whitening.scale[:3], X.std(axis=0)[:3], rtol=1e-6)
-    least = np.sqrt(1e-3 * X.var(axis=0).mean())
+    least = np.sqrt(0.1 * X.var(axis=0).mean())
     np.testing.assert_allclose(whitening.scale[3], least, rtol=1e-5)
     in_parts = PublicWhitening.of(iter([X[:100], X[100:]]))
     np.testing.assert_allclose(in_parts.scale, whitening.scale, rtol=1e-6)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from cloister.errors import InvalidInput, InvalidType
 from cloister.sources import as_source, finite_float64
 
-LEAST_VARIANCE = 1e-3  # of the average: what public rows never show may still be in private ones
+LEAST_VARIANCE = 0.1  # of the average: what public rows never show may still be in private ones
 
 
 class PublicWhitening:
@@ -68,8 +68,8 @@ class PublicWhitening:
         ----------
         public_rows : rows of shape (n, d)
             NOT private: their exact statistics are written into every model. As `fit` takes them,
-            and at least two. The variance of a feature counts for no less than a thousandth of
-            the average one.
+            and at least two. The variance of a feature counts for no less than a tenth of the
+            average one: private rows of another kind may vary where public ones do not.
 
         Raises
         ------
