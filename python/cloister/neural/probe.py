@@ -240,8 +240,7 @@ class Probe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row, shape (n,)."""
-        winners: NDArray[Any] = np.argmax(self.predict_proba(X), axis=1)
-        labels: NDArray[Any] = self.classes_[winners]
+        labels: NDArray[Any] = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
         return labels
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
