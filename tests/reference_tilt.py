@@ -5,8 +5,14 @@ from scipy.special import softmax
 
 from cloister.mixture_plan import GRADIENT_STEPS as N_STEPS
 from cloister.mixture_plan import RESIDUAL_RADIUS
-from cloister.mixture_tilt import MOMENTUM, RATE, RATE_DECAY
-from cloister.mixture_tilt import SAMPLING_FLOOR as FLOOR
+from cloister.mixture_tilt import (
+    LARGEST_FLOOR,
+    MOMENTUM,
+    RARITY,
+    RATE,
+    RATE_DECAY,
+    SAMPLING_FLOOR,
+)
 
 
 def root(matrix):
@@ -31,8 +37,10 @@ def tilted(X, y, classes, radius):
     assert np.linalg.norm(a, axis=1).max() <= 1
     moment = a.T @ a / n
     values, vectors = np.linalg.eigh(moment)
-    floor = FLOOR / n * values.sum()
-    spread = np.linalg.eigvalsh(np.diag(priors) - np.outer(priors, priors)).max()
+    floor = min(SAMPLING_FLOOR / n, LARGEST_FLOOR) * values.sum()
+    steps = np.diag((priors.max() / priors) ** RARITY)
+    # Not symmetric, but with the eigenvalues of the symmetric form.
+    spread = np.linalg.eigvals(steps @ (np.diag(priors) - np.outer(priors, priors))).real.max()
     P = RATE / spread * (vectors / np.maximum(values, floor)) @ vectors.T
     W, velocity = np.zeros((d, classes)), np.zeros((d, classes))
     for t in range(N_STEPS):
@@ -42,7 +50,7 @@ def tilted(X, y, classes, radius):
         r *= np.minimum(1, RESIDUAL_RADIUS / np.linalg.norm(r, axis=1))[:, None]
         gradient = a.T @ r / n
         gradient -= gradient.mean(axis=1, keepdims=True)
-        velocity = MOMENTUM * velocity + P @ gradient
+        velocity = MOMENTUM * velocity + P @ gradient @ steps
         W = W - (1 - RATE_DECAY * t / N_STEPS) * velocity
     U = (W - (W @ priors)[:, None]) / radius
     S = within(U, priors, moment * radius**2)

@@ -178,3 +178,21 @@ def test_shares_of_the_budget_make_the_noise(module):
     assert np.diag(matrix).std() == pytest.approx(sigma, rel=0.15)
     above = matrix[np.triu_indices(500, 1)]
     assert above.std() == pytest.approx(sigma / math.sqrt(2), rel=0.02)
+
+
+def test_rare_classes_are_measured_group_by_group():
+    table = run("quality_minority.py", "--rows", "toy", "--epsilon", "4", "--seeds", "1")
+    lines = [line.split(" | ") for line in table.splitlines()]
+    # 2,000 rows of three classes: one whole, one thinned to a tenth, one to a hundredth.
+    assert lines[0][0] == "| 707 rows"
+    by_method = {line[0]: [float(cell.strip(" |")) for cell in line[2:]] for line in lines[2:]}
+    assert set(by_method) == {
+        "| LDA",
+        "| LDA, uniform prior",
+        "| two-layer probe",
+        "| cloister",
+        "| cloister, uniform prior",
+    }
+    for whole, tenth, hundredth, alike in by_method.values():
+        assert alike == pytest.approx((whole + tenth + hundredth) / 3, abs=0.11)
+    assert by_method["| cloister, uniform prior"][3] > 60

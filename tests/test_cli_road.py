@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import sys
 
 import numpy as np
 import pytest
 
 import cloister
-from cloister import cli_road
+from cloister import cli_accuracy, cli_road
 from cloister.neural import Probe
 from command_line import run, run_json
 
@@ -55,7 +56,7 @@ def test_one_command_is_the_three_commands(folder):
     assert whole["synthetic"] == f"{folder}/s.npz"
     assert (whole["n_samples"], whole["probe"]) == (3000, f"{folder}/p")
     assert whole["privacy"]["epsilon"] == pytest.approx(4, rel=1e-9)
-    assert whole["not_covered_by_the_guarantee"] == ["accuracy"]
+    assert whole["not_covered_by_the_guarantee"] == ["accuracy", "class_accuracy"]
 
     run_json("sample {m} -n 3000 --random-state 3 --out {s2.npz}", folder)
     assert (folder / "s2.npz").read_bytes() == (folder / "s.npz").read_bytes()
@@ -66,16 +67,26 @@ def test_one_command_is_the_three_commands(folder):
     with np.load(folder / "test.npz") as test:
         predicted = cloister.DPGaussianMixture.load(folder / "m").predict(test["x"])
         assert whole["accuracy"]["mixture"] == np.mean(predicted == test["y"]) > 0.9
+        table = whole["class_accuracy"]
+        assert table["classes"] == [0, 1, 2]
+        assert table["rows"] == np.bincount(test["y"]).tolist()
+        right = [np.mean(predicted[test["y"] == label] == label) for label in range(3)]
+        assert table["mixture"] == right
+        worst = {"class": int(np.argmin(right)), "accuracy": min(right)}
+        assert table["worst"]["mixture"] == worst
+    assert trained["class_accuracy"]["probe"] == table["probe"]
 
 
 def test_texts_for_people(folder):
     result = run(f"{FIT} --out {{m}} --n-samples 2000 --probe {{p}} {TEST}", folder)
     assert result.exit_code == 0, result.output
-    assert "n_samples                2000\n" in result.stdout
-    assert "accuracy of the probe    0.9" in result.stdout
-    assert "accuracy of the mixture  0.9" in result.stdout
+    assert re.search(r"n_samples +2000\n", result.stdout)
+    assert re.search(r"accuracy of the probe +0\.9", result.stdout)
+    assert re.search(r"accuracy of the mixture +0\.9", result.stdout)
+    assert re.search(r"worst class of the mixture  [012] \((1|0\.\d+)\)\n", result.stdout)
+    assert re.search(r"class  test rows  right: probe  right: mixture\n +0 +\d+ ", result.stdout)
     assert "(4, 1e-05)-differentially private" in result.stdout.replace("\n", " ")
-    assert " ".join(result.stdout.split()).endswith(cli_road.NOT_COVERED)
+    assert " ".join(result.stdout.split()).endswith(cli_accuracy.NOT_COVERED)
     assert "synthetic  " not in result.stdout
 
 

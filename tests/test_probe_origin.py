@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from cloister import DPGaussianMixture
+from cloister import DPGaussianMixture, PublicWhitening
 from cloister.errors import InvalidInput, InvalidType, MissingDependency, ModelFileError
 from cloister.model_file import read_model, write_model
 from cloister.neural import Probe
@@ -36,6 +36,23 @@ def test_the_transform_is_the_mixtures(tmp_path):
         write_model(tmp_path / "q", "probe", arrays, header | {"transform": damaged})
         with pytest.raises(ModelFileError, match="transform"):
             Probe.load(tmp_path / "q")
+
+
+def test_a_probe_keeps_the_whitening_of_its_mixture(tmp_path):
+    whitening = PublicWhitening(np.linspace(-0.1, 0.1, 10), np.geomspace(0.5, 2, 10))
+    mixture = fitted(epsilon=9.0, row_transform=whitening, clip_norm=1.0)
+    probe = Probe(**SMALL).fit_mixture(mixture)
+    rows, _, posterior = mixture.sample(2000, 4, return_proba=True)
+    np.testing.assert_allclose(probe.predict_proba(rows), posterior, atol=1e-3)
+    probe.save(tmp_path / "p")
+    loaded = Probe.load(tmp_path / "p")
+    np.testing.assert_array_equal(loaded.predict_proba(rows), probe.predict_proba(rows))
+    assert loaded.transform_.name == whitening.name
+    _, arrays, header = read_model(tmp_path / "p")
+    cut = {**header["transform"], "mean": [0.0], "scale": [1.0]}
+    write_model(tmp_path / "q", "probe", arrays, header | {"transform": cut})
+    with pytest.raises(ModelFileError, match="whitening of 1 features"):
+        Probe.load(tmp_path / "q")
 
 
 def test_a_failed_fit_leaves_the_probe_of_before():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cloister.mixture import DPGaussianMixture
     from cloister.privacy.guarantee import PrivacyGuarantee
     from cloister.privacy.ledger import Budget
+    from cloister.whitening import PublicWhitening
 
 __all__ = [
     "Budget",
@@ -23,6 +24,7 @@ __all__ = [
     "DPKMeans",
     "KMeans",
     "PrivacyGuarantee",
+    "PublicWhitening",
     "__version__",
     "num_threads",
     "set_num_threads",
@@ -37,6 +39,7 @@ _HOMES = {
     "DPKMeans": "cloister.dp_kmeans",
     "KMeans": "cloister.kmeans",
     "PrivacyGuarantee": "cloister.privacy.guarantee",
+    "PublicWhitening": "cloister.whitening",
     "num_threads": "cloister._backend",
     "set_num_threads": "cloister._backend",
     "supported_targets": "cloister._backend",

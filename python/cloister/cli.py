@@ -88,7 +88,14 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--n-clusters", type=int, help="Clusters of --model kmeans."),
         click.option("--metric", metavar="NAME", help="kmeans: euclidean (default) or cosine."),
         click.option("--covariance-type", metavar="TYPE", help="tied, full, diag, spherical ..."),
-        click.option("--row-transform", metavar="NAME", help="Public map of mixture rows: root."),
+        click.option(
+            "--row-transform", metavar="NAME", help="Public map of mixture rows: root, power:0.25."
+        ),
+        click.option(
+            "--class-prior",
+            type=click.Choice(["uniform"]),
+            help="Predict and sample classes as equally likely, however few rows some have.",
+        ),
         click.option(
             "--clip-norm",
             type=float,

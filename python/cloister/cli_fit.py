@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from cloister.cli_accuracy import NOT_COVERED, show_by_class
 from cloister.cli_files import UnitRows, parse_classes
 from cloister.cli_options import FitOptions
 from cloister.cli_output import busy, emit, say, show_pairs, show_paragraph
 from cloister.cli_price import budget_state, planned_budget, price, refuse_debt
-from cloister.cli_road import NOT_COVERED, pairs
+from cloister.cli_road import pairs
 from cloister.errors import InvalidInput, ModelFileError
 from cloister.privacy.ledger import Budget
 from cloister.sources import as_source, find_labels
@@ -74,12 +75,11 @@ def _report(
         result["budget"] = budget_state(budget)
 
     def show() -> None:
-        privacy = estimator.privacy_
-        numbers = {name: getattr(privacy, name) for name in ("epsilon", "delta", "mu", "rho")}
-        rest = pairs(walked) if walked else {}
-        show_pairs({"model": options.out, "kind": options.model, **numbers, **rest})
-        if budget is not None:
-            show_pairs({f"budget: {k}": v for k, v in result["budget"].items()})
+        names = ("epsilon", "delta", "mu", "rho")
+        numbers = {name: getattr(estimator.privacy_, name) for name in names}
+        show_pairs({"model": options.out, "kind": options.model, **numbers, **pairs(walked)})
+        show_by_class(walked.get("class_accuracy"))
+        show_pairs({f"budget: {k}": v for k, v in result.get("budget", {}).items()})
         show_paragraph(result["statement"])
         if walked.get("accuracy"):
             show_paragraph(NOT_COVERED)

@@ -61,7 +61,10 @@ def model(path: str, as_json: bool) -> None:
     }
 
     def show() -> None:
-        show_pairs({"kind": kind, **parameters, "classes": result["classes"]})
+        shown = {**parameters, "classes": result["classes"]}
+        if isinstance(shown.get("row_transform"), dict):  # a whitening: thousands of numbers
+            shown["row_transform"] = shown["row_transform"].get("name")
+        show_pairs({"kind": kind, **shown})
         if privacy is not None:
             numbers = ("epsilon", "delta", "mu", "rho")
             show_pairs({f"guarantee: {name}": getattr(privacy, name) for name in numbers})

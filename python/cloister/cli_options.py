@@ -13,7 +13,14 @@ from cloister.privacy.ledger import Budget
 
 # Options that only one of the models has.
 _ONLY = {
-    "mixture": ("n_components", "covariance_type", "row_transform", "classes", "labels"),
+    "mixture": (
+        "n_components",
+        "covariance_type",
+        "row_transform",
+        "class_prior",
+        "classes",
+        "labels",
+    ),
     "kmeans": ("n_clusters", "metric"),
 }
 
@@ -33,6 +40,7 @@ class FitOptions:
     metric: str | None
     covariance_type: str | None
     row_transform: str | None
+    class_prior: str | None
     clip_norm: float
     classes: str | None
     n_hint: int | None

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-import numpy as np
 from numpy.typing import NDArray
 
 import cloister
 from cloister.atomic_file import check_destination
+from cloister.cli_accuracy import (
+    RESULTS,
+    by_class,
+    measure,
+    overall,
+    show_by_class,
+    worst_pairs,
+)
 from cloister.cli_files import (
     array_destination,
     check_array_file,
@@ -31,10 +38,6 @@ from cloister.sources.file_names import split_key
 from cloister.sources.labels import encode_labels
 
 DEFAULT_SAMPLES = 50_000
-NOT_COVERED = (
-    "Owner-side: accuracies are measured on the real rows of --test; the guarantee does not "
-    "cover them."
-)
 
 # How `probe` names what it learns from.
 ORIGIN = "MODEL|SYNTHETIC.npz"
@@ -127,27 +130,31 @@ class RoadOptions:
                 with busy("training the probe"):
                     classifier = new_probe(random_state).fit_mixture(mixture, n)
                 classifier.save(self.probe)
-        accuracy = None
+        measured = None
         if test is not None:
             with busy("measuring on the rows of --test"):
-                accuracy = {
-                    "probe": None if classifier is None else classifier.score(*test),
-                    "mixture": float(np.mean(mixture.predict(test[0]) == test[1])),
+                measured = {
+                    "probe": None if classifier is None else measure(classifier, *test),
+                    "mixture": measure(mixture, *test),
                 }
         return {
             "synthetic": self.synthetic,
             "n_samples": n,
             "probe": self.probe,
-            "accuracy": accuracy,
-            "not_covered_by_the_guarantee": [] if accuracy is None else ["accuracy"],
+            "accuracy": None if measured is None else overall(measured),
+            "class_accuracy": None if measured is None else by_class(measured),
+            "not_covered_by_the_guarantee": [] if measured is None else RESULTS,
         }
 
 
 def pairs(walked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the result of `RoadOptions.walk` as pairs to show."""
+    """Return the result of `RoadOptions.walk` as pairs to show; of nothing, none."""
+    if not walked:
+        return {}
     shown = {name: walked[name] for name in ("synthetic", "n_samples", "probe")}
     accuracy = walked["accuracy"] or {}
     shown |= {f"accuracy of the {name}": value for name, value in accuracy.items()}
+    shown |= worst_pairs(walked["class_accuracy"])
     return {name: value for name, value in shown.items() if value is not None}
 
 
@@ -276,7 +283,13 @@ def probe(
     check_distinct({"--out": out}, read)
     measured = None if test is None else read_test(test, test_labels, normalize=normalize)
     classifier = train_probe(origin, random_state)
-    accuracy = None if measured is None else classifier.score(*measured)
+    found = {"probe": None if measured is None else measure(classifier, *measured)}
     classifier.save(out)
+    accuracy, table = overall(found)["probe"], by_class(found)
     result = {"probe": out, "classes": classifier.classes_, "accuracy": accuracy}
-    emit(result, as_json, lambda: show_pairs(result))
+
+    def show() -> None:
+        show_pairs(result | worst_pairs(table))
+        show_by_class(table)
+
+    emit(result | {"class_accuracy": table}, as_json, show)

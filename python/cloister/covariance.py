@@ -70,12 +70,19 @@ class Covariances:
         stretched = inside * (1 / np.sqrt(self.variances[f]) - scale)
         return np.asarray(rows * scale + stretched @ self.directions[f])
 
-    def sampling_factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Return (factors, scales) such that `z @ factors + scales * z'` has these covariances."""
+    def sampling_factors(
+        self, temperature: float = 1.0
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return (factors, scales) such that `z @ factors + scales * z'` has these covariances.
+
+        Times `temperature`.
+        """
+        root = np.sqrt(temperature)
         if self.is_full_rank:
-            roots = self.directions * np.sqrt(self.variances)[:, :, None]
+            roots = self.directions * (root * np.sqrt(self.variances))[:, :, None]
             # Roots of a covariance differ by a rotation; the kernel skips a triangle's zeros.
             return np.asarray(np.linalg.qr(roots, mode="r")).astype(np.float32, order="C"), None
         excess = np.maximum(self.variances - self.rest[:, :1], 0)
-        factors = self.directions * np.sqrt(excess)[:, :, None]
-        return factors.astype(np.float32, order="C"), np.sqrt(self.rest).astype(np.float32)
+        factors = self.directions * (root * np.sqrt(excess))[:, :, None]
+        scales = root * np.sqrt(self.rest)
+        return factors.astype(np.float32, order="C"), scales.astype(np.float32)

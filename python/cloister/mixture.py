@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from sklearn.base import BaseEstimator, DensityMixin
 
+from cloister.class_prior import check_class_prior
 from cloister.codes import MAX_FEATURES
 from cloister.mixture_components import fit_components
 from cloister.mixture_fit import fit_mixture
@@ -35,7 +36,11 @@ from cloister.sources import (
     public_classes,
     with_features,
 )
-from cloister.transforms import check_transform, transformed_grid, transformed_source
+from cloister.transforms import (
+    check_transform,
+    transformed_grid,
+    transformed_source,
+)
 
 
 class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
@@ -55,16 +60,22 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         "tied": one covariance for all components, pooled within classes. "full": one a component.
         "diag" and "spherical": variances a component. "low_rank": tied, with equal variance in all
         but the strongest directions.
-    row_transform : {None, "root"}, default=None
-        Public map of each row before anything else. "root": sign(x) sqrt|x|, then unit norm (so
-        `clip_norm` stays 1); it suits non-negative features, such as those behind a ReLU. Means
-        and covariances are of mapped rows; methods take rows, and `sample` gives them, as they
-        were before (of unit norm).
+    row_transform : {None, "root", "power:P"} or PublicWhitening, default=None
+        Public map of each row before anything else. "power:P": sign(x) |x|^P with P in (0, 1],
+        then unit norm (so `clip_norm` stays 1), "root" is that with P = 1/2; it suits non-negative
+        features, such as those behind a ReLU. `PublicWhitening`: by mean and
+        scale of public rows. Means and covariances are of mapped rows; methods take rows, and
+        `sample` gives them, as they were before (of unit norm; of a whitening, at the distance
+        from the public mean that public rows have).
     tilt : {"auto", True, False}, default="auto"
         Spend most of the budget on gradient steps of a softmax regression and choose the means
         and the covariance such that it is the mixture's Bayes rule: for classification, and for
         training on samples, much better than means of the classes at the same epsilon. "auto" does
         so with at least 2 classes and 8 features, `n_components=1` and "tied".
+    class_prior : {None, "uniform"} or array-like of shape (classes,), default=None
+        Public shares of the classes to predict and to sample with. None takes their noisy shares
+        of the rows, which is best where test rows are as unequal; rare classes are then seldom
+        predicted. "uniform" gives all classes an equal say and costs no privacy.
     epsilon, delta : float, default=1.0 and 1e-5
         The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
     classes : array-like of shape (classes,), optional
@@ -96,7 +107,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     ----------
     classes_ : array of shape (classes,)
     weights_ : array of shape (classes * n_components,)
-        Noisy; components of class g are `g * n_components` on.
+        Noisy, or such that classes have the shares `class_prior`; components of class g are
+        `g * n_components` on.
     means_ : array of shape (classes * n_components, d), float64
         After a fit with `tilt`, means and covariance whose Bayes rule was learnt: not those of the
         rows, which are in `untilted_`.
@@ -108,6 +120,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     plan_ : MixturePlan or None
         What the fit followed, from the noisy number of rows; `privacy_.events` are the releases
         that it made. None in models that an earlier version wrote.
+    transform_ : str, PublicWhitening or None
+        `row_transform` of the fit.
     privacy_ : PrivacyGuarantee
         `privacy_.statement()` is a paragraph to read.
     n_features_in_ : int
@@ -135,8 +149,9 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         epsilon: float = 1.0,
         delta: float = 1e-5,
         *,
-        row_transform: str | None = None,
+        row_transform: Any = None,
         tilt: bool | str = "auto",
+        class_prior: Any = None,
         classes: Any = None,
         clip_norm: float = 1.0,
         n_hint: int | None = None,
@@ -155,6 +170,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         self.delta = delta
         self.row_transform = row_transform
         self.tilt = tilt
+        self.class_prior = class_prior
         self.classes = classes
         self.clip_norm = clip_norm
         self.n_hint = n_hint
@@ -278,7 +294,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         Privacy cost: (epsilon, delta) in total, add/remove one row.
         """
         parameters = PrivacyParameters.of(self)
-        transform = check_transform(self.row_transform, parameters.clip_norm)
+        name = check_transform(self.row_transform, parameters.clip_norm)
         self._is_tilted(None, None)
         checked_overrides(self)
         if self.n_hint is not None:
@@ -291,12 +307,13 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         rules = self._rules(source.d, len(classes), self.n_hint)
         check_size(source.d, len(classes), rules.n_components, self.covariance_type)
         rules.plan(1)  # refuses overrides that are none
+        prior = check_class_prior(self.class_prior, len(classes))
         facts = {"classes": classes.tolist(), "public_seed": seed, "plan": rules.shares()}
         public = public_parameters(self, source.d, facts)
-        grid = transformed_grid(transform, source.d, parameters.clip_norm)
+        grid = transformed_grid(self.row_transform, source.d, parameters.clip_norm)
         with private_session(
             parameters,
-            transformed_source(transform, source),
+            transformed_source(self.row_transform, source),
             lambda: encode_labels(y, source.n, classes),
             public,
             grid,
@@ -310,8 +327,13 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
                 fitted = fit_components(release, grid, rules, seed)
         set_features(self, features)
         self.classes_ = classes
-        self._take(*fitted)
+        numbers, untilted, plan = fitted
+        self._take(numbers if prior is None else numbers.with_class_prior(prior), untilted, plan)
+        self.transform_ = self.row_transform
         self.privacy_ = state_guarantee(
-            release, parameters, classes_from_data=from_data, transform=transform
+            release,
+            parameters,
+            classes_from_data=from_data,
+            transform=name,
         )
         return self

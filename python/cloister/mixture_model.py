@@ -11,16 +11,22 @@ from scipy.special import logsumexp, softmax
 from sklearn.utils.validation import check_is_fitted
 
 from cloister.covariance import Covariances
-from cloister.errors import InvalidInput, ModelFileError
+from cloister.errors import CloisterError, InvalidInput, ModelFileError
 from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
 from cloister.mixture_parameters import POOLED_TYPES
 from cloister.mixture_plan import MixturePlan
 from cloister.model_file import model_value
-from cloister.parameters import check_flag, check_integer
+from cloister.parameters import check_flag, check_integer, check_real
 from cloister.privacy.session import public_seed
 from cloister.private_model import PrivateModel
 from cloister.sources import finite_float64, rows_a_chunk
-from cloister.transforms import TRANSFORMS, apply_transform, invert_transform
+from cloister.transforms import (
+    apply_transform,
+    as_transform,
+    invert_transform,
+    transform_name,
+)
+from cloister.whitening import PublicWhitening
 
 UNTILTED = "untilted_"  # before the names of arrays in a file
 
@@ -35,7 +41,7 @@ class FittedMixture(PrivateModel):
     _kind = "mixture"
     n_components: int | str
     covariance_type: str
-    row_transform: str | None
+    row_transform: Any
     random_state: Any
     classes_: NDArray[Any]
     weights_: NDArray[np.float64]
@@ -44,6 +50,7 @@ class FittedMixture(PrivateModel):
     covariance_of_: NDArray[np.int64]
     untilted_: MixtureNumbers | None
     plan_: MixturePlan | None
+    transform_: str | PublicWhitening | None
 
     def sample(
         self,
@@ -52,6 +59,7 @@ class FittedMixture(PrivateModel):
         return_proba: bool = False,
         *,
         tilted: bool = True,
+        temperature: float = 1.0,
     ) -> tuple[NDArray[Any], ...]:
         """Draw synthetic rows; free of privacy cost, as many as one likes.
 
@@ -68,6 +76,10 @@ class FittedMixture(PrivateModel):
             Draw from the mixture whose posterior `predict_proba` is: the one to train on. False
             draws from the one whose density `score_samples` is. They differ after a fit with
             `tilt`.
+        temperature : float, default=1.0
+            Multiplies the covariances of the components: below 1 rows lie nearer to the means of
+            their classes. For those who train on `y` or decode the rows; `proba` stays the
+            posterior at temperature 1.
 
         Returns
         -------
@@ -77,14 +89,20 @@ class FittedMixture(PrivateModel):
             Their classes.
         proba : array of shape (n_samples, classes), float64
             `predict_proba(X)`; only with `return_proba`.
+
+        Raises
+        ------
+        InvalidInput, InvalidType
+            Naming the argument.
         """
         check_is_fitted(self)
         check_flag("return_proba", return_proba)
+        heat = check_real("temperature", temperature, 1e-6, 1e6, way_out="1.0 is the mixture's own")
         n = check_integer("n_samples", n_samples, 1, 2**40, way_out="how many rows to draw")
         seed = public_seed(self.random_state if random_state is None else random_state)
         numbers = self._numbers() if check_flag("tilted", tilted) else self._density()
-        rows, components = numbers.sample(n, seed)
-        rows = invert_transform(self.privacy_.transform, rows)
+        rows, components = numbers.sample(n, seed, heat)
+        rows = invert_transform(self.transform_, rows)
         labels = self.classes_[components // self._components_a_class()]
         return (rows, labels, self.predict_proba(rows)) if return_proba else (rows, labels)
 
@@ -175,12 +193,7 @@ class FittedMixture(PrivateModel):
         header: Mapping[str, Any],
     ) -> None:
         self.classes_ = np.asarray(model_value(path, header, "classes", list))
-        name = self.privacy_.transform
-        if name != self.row_transform or (name is not None and name not in TRANSFORMS):
-            raise ModelFileError(
-                f"path: {fspath(path)!r} has row_transform={self.row_transform!r} and a statement "
-                f"with {name!r}, of {list(TRANSFORMS)}; write the model again, by this version"
-            )
+        self._restore_transform(path)
         components, d = self._stored_components(arrays), self.n_features_in_
         numbers, untilted = mixture_numbers(path, arrays, components, d), None
         # Version 0.1.0 tilted nothing, and did not say so.
@@ -188,6 +201,26 @@ class FittedMixture(PrivateModel):
             untilted = mixture_numbers(path, arrays, components, d, prefix=UNTILTED)
         stored = model_value(path, header, "plan", dict) if "plan" in header else None
         self._take(numbers, untilted, None if stored is None else MixturePlan.of_header(stored))
+
+    def _restore_transform(self, path: str | PathLike[str]) -> None:
+        stated = self.privacy_.transform
+        try:
+            transform = as_transform(self.row_transform)
+            if transform is not None:
+                transform.check_features(self.n_features_in_)
+        except CloisterError as error:
+            raise ModelFileError(
+                f"path: {fspath(path)!r} has a row_transform that this version does not know "
+                f"({error}); write the model again, by this version"
+            ) from error
+        if transform_name(transform) != stated:
+            raise ModelFileError(
+                f"path: {fspath(path)!r} has row_transform={self.row_transform!r} and a statement "
+                f"with {stated!r}; write the model again, by this version"
+            )
+        if isinstance(transform, PublicWhitening):
+            self.row_transform = transform  # a file holds its numbers
+        self.transform_ = self.row_transform
 
     def _take(
         self, numbers: MixtureNumbers, untilted: MixtureNumbers | None, plan: MixturePlan | None
@@ -219,6 +252,6 @@ class FittedMixture(PrivateModel):
         # So many rows for every dtype and source: a matrix product's bits depend on them.
         for first, chunk in source.chunks(rows_a_chunk(source.d)):
             rows = finite_float64(chunk, first)
-            if self.privacy_.transform is not None:
-                rows = apply_transform(self.privacy_.transform, rows).astype(np.float64)
+            if self.transform_ is not None:
+                rows = apply_transform(self.transform_, rows).astype(np.float64)
             yield numbers.log_densities(rows)

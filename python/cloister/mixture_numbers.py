@@ -4,7 +4,7 @@ Post-processing of public numbers only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any
 
@@ -49,12 +49,17 @@ class MixtureNumbers:
         logs = self.covariances.log_determinants()[self.covariance_of] + d * np.log(2 * np.pi)
         return np.asarray(joint + np.log(self.weights) - 0.5 * logs)
 
-    def sample(self, n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Draw n rows of the sequence `seed`, and the component of each."""
+    def sample(
+        self, n: int, seed: int, temperature: float = 1.0
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Draw n rows of the sequence `seed`, and the component of each.
+
+        Covariances are multiplied by `temperature`, above 0.
+        """
         k, d = self.means.shape
         components = np.random.default_rng(seed).choice(k, size=n, p=self.weights)
         rows = np.empty((n, d), dtype=np.float32)
-        factors, scales = self.covariances.sampling_factors()
+        factors, scales = self.covariances.sampling_factors(temperature)
         _backend.sample_mixture(
             seed,
             0,
@@ -66,6 +71,15 @@ class MixtureNumbers:
             rows,
         )
         return rows, components
+
+    def with_class_prior(self, prior: NDArray[np.float64]) -> "MixtureNumbers":
+        """Return the mixture whose classes have these shares, shape (classes,), and sum 1.
+
+        Components of a class keep their shares of it.
+        """
+        by_class = self.weights.reshape(len(prior), -1)
+        weights = (by_class / by_class.sum(axis=1, keepdims=True) * prior[:, None]).ravel()
+        return replace(self, weights=weights / weights.sum())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what a model file holds; `mixture_numbers` undoes it."""

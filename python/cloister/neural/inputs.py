@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cloister.errors import CloisterError, InvalidInput, InvalidType
 from cloister.transforms import apply_transform
+from cloister.whitening import PublicWhitening
 
 # Rows that are converted to float64, standardised or classified at a time, whatever n is.
 CHUNK = 2048
@@ -87,7 +88,10 @@ def center_and_scale(rows: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
 
 
 def standardise(
-    rows: NDArray[Any], transform: str | None, center: NDArray[np.float64], scale: float
+    rows: NDArray[Any],
+    transform: str | PublicWhitening | None,
+    center: NDArray[np.float64],
+    scale: float,
 ) -> NDArray[np.float32]:
     """Return rows as the network sees them: transformed, centred and divided by the scale."""
     if transform is not None:

@@ -36,6 +36,7 @@ from cloister.neural.training import Plan, Trained, train
 from cloister.parameters import check_integer, known_features, set_features
 from cloister.privacy.guarantee import PrivacyGuarantee, require_private
 from cloister.transforms import apply_transform
+from cloister.whitening import PublicWhitening
 
 # Synthetic rows that centre and scale are measured on.
 MEASURED_ROWS = 1000
@@ -89,7 +90,7 @@ class Probe(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted; by `fit_mixture`, those of the mixture in its order.
-    transform_ : str or None
+    transform_ : str, PublicWhitening or None
         Applied to every row first: that of the mixture.
     privacy_ : PrivacyGuarantee or None
         That of the mixture; None after `fit`, which knows nothing of its rows.
@@ -165,7 +166,7 @@ class Probe(ClassifierMixin, BaseEstimator):
             rows, labels = validate_data(self, as_numpy(X), as_numpy(y), dtype=FLOATS)
             check_classification_targets(labels)
         self.classes_, targets = np.unique(labels, return_inverse=True)
-        self.transform_: str | None = None
+        self.transform_: str | PublicWhitening | None = None
         self.privacy_, self.encoder_id_ = None, self.encoder_id
         self.center_, self.scale_ = center_and_scale(rows)
         parts = split(targets, float(self.validation_fraction), generator)
@@ -212,7 +213,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         n = check_integer("n_samples", n, 1, 2**40, way_out="how many rows to draw for an epoch")
         set_features(self, known_features(mixture))
         self.classes_ = mixture.classes_
-        self.transform_ = mixture.privacy_.transform
+        self.transform_ = mixture.transform_
         self.privacy_ = mixture.privacy_
         self.encoder_id_ = mixture.encoder_id if self.encoder_id is None else self.encoder_id
         plan = self._plan(generator)
@@ -239,8 +240,7 @@ class Probe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row, shape (n,)."""
-        winners: NDArray[Any] = np.argmax(self.predict_proba(X), axis=1)
-        labels: NDArray[Any] = self.classes_[winners]
+        labels: NDArray[Any] = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
         return labels
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:

@@ -1,7 +1,8 @@
 """Probes on disk: a model file of kind "probe".
 
 Its header holds `parameters` (those of the constructor), `classes`, `classes_dtype`, `encoder_id`,
-and of a probe trained on a mixture `transform` and `privacy` (its guarantee). Its arrays are
+and of a probe trained on a mixture `transform` (a name, or what a whitening is made of) and
+`privacy` (its guarantee). Its arrays are
 `center` and `scale` (float64) and `first`, `first_bias`, `second`, `second_bias` (float32).
 """
 
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from cloister.errors import CloisterError, InvalidType, ModelFileError
 from cloister.model_file import model_array, model_value, read_model, write_model
-from cloister.parameters import check_choice
 from cloister.privacy.guarantee import PrivacyGuarantee
-from cloister.transforms import TRANSFORMS
+from cloister.privacy.session import plain_json
+from cloister.transforms import as_transform
+from cloister.whitening import PublicWhitening
 
 
 def write(probe: Any, path: str | os.PathLike[str]) -> None:
@@ -30,7 +32,7 @@ def write(probe: Any, path: str | os.PathLike[str]) -> None:
         "classes": labels.tolist(),
         "classes_dtype": labels.dtype.str,
         "encoder_id": probe.encoder_id_,
-        "transform": probe.transform_,
+        "transform": plain_json(probe.transform_),
     }
     if probe.privacy_ is not None:
         header["privacy"] = probe.privacy_.to_dict()
@@ -76,8 +78,8 @@ def _restore(
         return model_array(path, arrays, name, dtype, shape)
 
     probe.classes_ = classes
-    _restore_origin(probe, path, header)
     probe.center_ = array("center", np.float64, None)
+    _restore_origin(probe, path, header)
     probe.scale_ = float(array("scale", np.float64, 1)[0])
     if probe.scale_ <= 0:
         raise ValueError(f"scale: {probe.scale_}, expected above 0")
@@ -100,9 +102,11 @@ def _restore_origin(probe: Any, path: str | os.PathLike[str], header: dict[str, 
     def known(name: str, of_type: type[Any]) -> Any:
         return None if header.get(name) is None else model_value(path, header, name, of_type)
 
-    probe.encoder_id_, probe.transform_ = known("encoder_id", str), known("transform", str)
-    if probe.transform_ is not None:
-        check_choice("transform", probe.transform_, TRANSFORMS)
+    probe.encoder_id_, stored = known("encoder_id", str), header.get("transform")
+    transform = as_transform(stored)
+    if transform is not None:
+        transform.check_features(len(probe.center_))
+    probe.transform_ = transform if isinstance(transform, PublicWhitening) else stored
     guarantee = known("privacy", dict)
     probe.privacy_ = None if guarantee is None else PrivacyGuarantee.from_dict(guarantee)
 

@@ -260,8 +260,10 @@ def public_parameters(estimator: Any, d: int, facts: dict[str, Any]) -> dict[str
 def plain_json(value: Any) -> Any:
     """Array-likes as lists, numbers as Python's, infinities as strings that float() reads.
 
-    Of a mapping, entry by entry.
+    Of a mapping, entry by entry; of an object with `to_dict`, that.
     """
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
     if isinstance(value, Mapping):
         return {str(name): plain_json(entry) for name, entry in value.items()}
     if isinstance(value, Real) and not isinstance(value, Integral | np.generic):
