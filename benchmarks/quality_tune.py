@@ -38,7 +38,7 @@ def main():
     parser.add_argument("rival", choices=GRIDS)
     parser.add_argument("--vary", nargs="+", metavar="NAME", help="the rest as it is by default")
     parser.add_argument("--rows", choices=quality_rows.NAMES, default="fashion_mnist")
-    parser.add_argument("--data", help="folder of the real data; default: ../shared/data")
+    parser.add_argument("--data", nargs="+", help="folders; default: ../shared/data")
     parser.add_argument("--held-out", type=int, default=10_000)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[0.5, 2.0])
     parser.add_argument("--seeds", type=int, default=2)
