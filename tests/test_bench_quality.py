@@ -165,12 +165,13 @@ class Recorder:
         self.kept.clear()
 
     def sigma(self, sensitivity, share):
-        return 1.0
+        return 0.01 * self.rows
 
     def add(self, exact, sensitivity, share):
         rng = np.random.default_rng(len(self.kept))
         self.kept.append((np.array(exact, float), sensitivity, share))
-        # The rivals divide by the number of rows. Small steps, lest residuals saturate at 0.
+        # The rivals divide by the number of rows, which is public: answers and deviations grow
+        # with it, so that it does not tell neighbours apart. Small, lest residuals saturate at 0.
         return 0.01 * self.rows * rng.normal(size=exact.shape)
 
     def add_symmetric(self, exact, sensitivity, share):
