@@ -25,8 +25,8 @@ GRIDS = {
     "gradient_descent": {
         "transform": [None, "root"],
         "mean_share": [0.0, 0.03],
-        "steps": [40, 80],
-        "rate": [8.0, 16.0, 32.0],
+        "steps": [40, 80, 160],
+        "rate": [8.0, 16.0, 32.0, 64.0, 128.0],
         "noise_step": [0.2, 0.3, 0.45, 0.65],
         "clip": [0.5, 1.0],
     },
