@@ -8,7 +8,8 @@ import pytest
 
 from cloister import DPGaussianMixture
 from cloister.errors import InvalidInput, InvalidType, ModelFileError
-from cloister.mixture_plan import GRADIENT_STEPS, MixtureRules
+from cloister.mixture_plan import GRADIENT_STEPS
+from cloister.mixture_rules import MixtureRules
 from cloister.model_file import read_model, write_model
 from untouchable import untouchable
 

@@ -9,7 +9,7 @@ import pytest
 
 from cloister import DPKMeans, KMeans
 from cloister.dp_kmeans_plan import kmeans_plan
-from cloister.mixture_plan import MixtureRules
+from cloister.mixture_rules import MixtureRules
 from cloister.predictions import added_loss, eigenvalue_noise
 from cloister.privacy.accounting import mu_from_epsilon
 

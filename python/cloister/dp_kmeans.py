@@ -23,12 +23,7 @@ from cloister.dp_kmeans_parameters import (
 )
 from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan
 from cloister.model_file import model_array, model_value
-from cloister.parameters import (
-    check_flag,
-    check_integer,
-    feature_attributes,
-    set_features,
-)
+from cloister.parameters import check_flag, check_integer, feature_attributes, set_features
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,

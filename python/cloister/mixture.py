@@ -10,14 +10,9 @@ from cloister.mixture_components import fit_components
 from cloister.mixture_fit import fit_mixture
 from cloister.mixture_model import FittedMixture
 from cloister.mixture_numbers import MixtureNumbers
-from cloister.mixture_parameters import check_size, is_tilted
-from cloister.mixture_plan import (
-    MixturePlan,
-    MixtureRules,
-    chosen_components,
-    chosen_shares,
-    mixture_shares,
-)
+from cloister.mixture_parameters import check_size
+from cloister.mixture_plan import MixturePlan
+from cloister.mixture_rules import planned_shares, rules_of, tilts
 from cloister.mixture_tilt import fit_tilted_mixture
 from cloister.parameters import check_integer, feature_attributes, set_features
 from cloister.plans import checked_overrides
@@ -198,15 +193,9 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         Returns
         -------
         dict of str to float
-            From public parameters alone; the shares sum to 1. That of "gradients" is spread evenly
-            over 20 releases.
+            From public parameters alone; the shares sum to 1. See `MixturePlan`.
         """
-        tilted = self._is_tilted(n_classes, n_features)
-        if self.n_components == "auto" and (n_classes is None or n_features is None):
-            n_components = 1 if tilted else 2  # any above 1 has those shares
-        else:
-            n_components = self._components(n_features or 1, n_classes or 1, tilted, self.n_hint)
-        return chosen_shares(n_components, self.covariance_type, tilted, checked_overrides(self))
+        return planned_shares(self, n_classes, n_features)
 
     def plan(self, n_hint: int, d: int, n_classes: int | None = None) -> MixturePlan:
         """Return what `fit` would do with n rows of d features, from public numbers alone.
@@ -235,35 +224,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             n_classes = 2 if self.classes is None else len(class_list(self.classes))
         way_out = "how many classes rows may have"
         n_classes = check_integer("n_classes", n_classes, 1, 2**20, way_out=way_out)
-        return self._rules(d, n_classes, n).plan(n)
-
-    def _is_tilted(self, n_classes: int | None, n_features: int | None) -> bool:
-        """Say whether `fit` tilts; checks all that this and the shares follow from."""
-        if n_classes is None and self.classes is not None:
-            n_classes = len(class_list(self.classes))
-        # With tilt, "auto" is one component.
-        shape = self._components(1, 1, True, None), self.covariance_type
-        mixture_shares(*shape)
-        return is_tilted(self.tilt, n_classes, *shape, n_features)
-
-    def _components(self, d: int, n_classes: int, tilted: bool, n_hint: int | None) -> int:
-        """Return the number of components a class."""
-        mu = PrivacyParameters.of(self).mu
-        return chosen_components(self.n_components, tilted, n_hint, d, n_classes, mu)
-
-    def _rules(self, d: int, n_classes: int, n_hint: int | None) -> MixtureRules:
-        """Return what is public of a fit of rows of d features."""
-        tilted = self._is_tilted(n_classes, d)
-        return MixtureRules(
-            d,
-            n_classes,
-            self._components(d, n_classes, tilted, n_hint),
-            self.covariance_type,
-            tilted,
-            mu=PrivacyParameters.of(self).mu_of_share(1.0),
-            n_hint=n_hint,
-            overrides=checked_overrides(self),
-        )
+        return rules_of(self, d, n_classes, n).plan(n)
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Release a private mixture of the rows.
@@ -295,7 +256,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         """
         parameters = PrivacyParameters.of(self)
         name = check_transform(self.row_transform, parameters.clip_norm)
-        self._is_tilted(None, None)
+        tilts(self, None, None)
         checked_overrides(self)
         if self.n_hint is not None:
             check_integer("n_hint", self.n_hint, 1, 2**32, way_out="or None for a noisy count")
@@ -304,7 +265,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         features = feature_attributes(with_features(X, source))
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
-        rules = self._rules(source.d, len(classes), self.n_hint)
+        rules = rules_of(self, source.d, len(classes), self.n_hint)
         check_size(source.d, len(classes), rules.n_components, self.covariance_type)
         rules.plan(1)  # refuses overrides that are none
         prior = check_class_prior(self.class_prior, len(classes))

@@ -13,7 +13,8 @@ from cloister.codes import CodeGrid
 from cloister.dp_kmeans_fit import KMeansCourse
 from cloister.mixture_fit import MixtureCourse, mixture_of
 from cloister.mixture_numbers import MixtureNumbers
-from cloister.mixture_plan import MixturePlan, MixtureRules
+from cloister.mixture_plan import MixturePlan
+from cloister.mixture_rules import MixtureRules
 from cloister.privacy.release import Release
 from cloister.seeding import Overview
 from cloister.shrinkage import safe_counts

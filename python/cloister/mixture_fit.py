@@ -13,7 +13,8 @@ from cloister.codes import CodeGrid
 from cloister.covariance import Covariances
 from cloister.mixture_numbers import MixtureNumbers
 from cloister.mixture_parameters import POOLED_TYPES
-from cloister.mixture_plan import MixturePlan, MixtureRules
+from cloister.mixture_plan import MixturePlan
+from cloister.mixture_rules import MixtureRules
 from cloister.privacy.release import Release
 from cloister.seeding import Overview, counts_and_shifts, release_overview
 from cloister.shrinkage import denoise_spectrum, positive_spectrum, project_to_ball

@@ -5,22 +5,18 @@ hint, or the noisy count of the first releases.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from math import inf, sqrt
 from typing import Any, ClassVar
 
 from cloister.dp_kmeans_plan import (
     KMeansPlan,
-    check_vote_cells,
-    plan_of_shares,
-    rounds_noise,
 )
 from cloister.errors import InvalidInput
 from cloister.mixture_parameters import COVARIANCE_TYPES, POOLED_TYPES
 from cloister.parameters import check_choice, check_integer
 from cloister.plans import Plan, override_shares
-from cloister.predictions import added_loss, rounded
-from cloister.seeding import MAX_SPECTRUM_FEATURES
+from cloister.predictions import added_loss
 
 TILTED_SHARES = {
     "class counts": 0.01,
@@ -179,136 +175,6 @@ def mixture_shares(n_components: int, covariance_type: str) -> dict[str, float]:
     return {**shares, "second moments": 1 - sum(shares.values())}
 
 
-@dataclass(frozen=True)
-class MixtureRules:
-    """All that is public of a fit but its number of rows, and the plan that follows with it.
-
-    Attributes
-    ----------
-    d, n_classes, n_components : int
-        Features, classes, and components of each.
-    covariance_type : str
-        One of `COVARIANCE_TYPES`.
-    tilted : bool
-        As `is_tilted` says.
-    mu : float
-        Gaussian-DP cost of the whole fit.
-    n_hint : int or None
-        Public number of rows, which rules take instead of a noisy count.
-    overrides : mapping
-        The caller's `plan_overrides`.
-    """
-
-    d: int
-    n_classes: int
-    n_components: int
-    covariance_type: str
-    tilted: bool
-    mu: float
-    n_hint: int | None = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-
-    def shares(self) -> dict[str, float]:
-        """Return the share of mu^2 of each release, in order.
-
-        Raises
-        ------
-        InvalidInput, InvalidType
-            As `override_shares`.
-        """
-        return chosen_shares(self.n_components, self.covariance_type, self.tilted, self.overrides)
-
-    def mus(self) -> dict[str, float]:
-        """Return the Gaussian-DP cost of each release."""
-        return {name: self.mu * sqrt(share) for name, share in self.shares().items()}
-
-    def plan(self, n: float) -> MixturePlan:
-        """Return the plan of a fit of n rows; `n_hint` goes before.
-
-        Raises
-        ------
-        InvalidInput, InvalidType
-            If `overrides` names no field of a plan, or gives it an impossible value.
-        """
-        n, mus = self.n_hint or n, self.mus()
-        plan = MixturePlan(
-            shares=self.shares(),
-            mean_radius=self._mean_radius(mus["class means"], n),
-            moment_radius=self.moment_radius("second moments", n),
-            gradient_steps=GRADIENT_STEPS if self.tilted else 0,
-            row_radius=self._mean_radius(mus["gradients"], n) if self.tilted else 0.0,
-            residual_radius=RESIDUAL_RADIUS if self.tilted else 0.0,
-            **(self._of_components(n) if self.n_components > 1 else {}),
-        )
-        absent: dict[str, str] = {}
-        if not self.tilted:
-            absent |= dict.fromkeys(OF_TILT, "this mixture is not tilted; leave it out")
-        if self.n_components == 1:
-            one = "n_components=1 has none to find; leave it out"
-            absent |= dict.fromkeys(OF_COMPONENTS, one)
-        plan = plan.override(self.overrides, absent)
-        k = self.n_components
-        check_vote_cells(plan.vote_cells, f"n_components={k} of a class", k)
-        return self.predicted(plan, n)
-
-    def _of_components(self, n: float) -> dict[str, Any]:
-        rows, k = n / self.n_classes, self.n_components
-        found = plan_of_shares(self.shares(), rows, self.d, k, self.mu)
-        return {name: getattr(found, name) for name in OF_COMPONENTS}
-
-    def moment_radius(self, name: str, n: float) -> float:
-        """Clip of a release of second moments of n rows, in units of the root-mean-square.
-
-        Counts of classes are sharper than the first count, so a fit asks again once it has them.
-        """
-        if "moment_radius" in self.overrides and name not in SCATTERS:
-            return float(self.overrides["moment_radius"])
-        noise = self._moment_noise(name, self.n_hint or n)
-        return _opened(SMALLEST_MOMENT_RADIUS, sqrt(_ratio(FREE_MOMENT_NOISE, noise)))
-
-    def _moment_noise(self, name: str, n: float) -> float:
-        """Noise of an eigenvalue (of an entry, of the trace) over the average variance.
-
-        At a clip of one root-mean-square; it grows with the squared radius. Of a whole matrix it is
-        d times `eigenvalue_noise`.
-        """
-        kind = "spherical" if name in SCATTERS else self._moment_type(name)
-        matrices = 1 if self._is_pooled(name) else self.n_classes * self.n_components
-        whole = sqrt(2) * float(self.d**1.5)
-        dimension = {"diag": float(self.d), "spherical": 1.0}.get(kind, whole)
-        return dimension / (self.mus()[name] * (n / matrices))
-
-    def predicted(self, plan: MixturePlan, n: float) -> MixturePlan:
-        """Return the plan with the predictions that follow for n rows; `n_hint` goes before."""
-        n = self.n_hint or n
-        noise = self._moment_noise("second moments", n)
-        if self.n_components == 1:
-            mu = self.mus()["class means"]
-            loss = added_loss(n, self.d, self.n_classes, mu, plan.mean_radius)
-        else:
-            found, rows = plan.components(), n / self.n_classes
-            loss = rounds_noise(found, rows, self.d, self.n_components, self.mu)
-            loss *= found.round_radius**2
-        noise *= plan.moment_radius**2
-        return replace(plan, added_loss=rounded(loss), eigenvalue_noise=rounded(noise))
-
-    def _moment_type(self, name: str) -> str:
-        """Return which covariance a release of second moments is for."""
-        if self.tilted:
-            return "tied" if self.d <= MAX_SPECTRUM_FEATURES else "diag"
-        first = self.n_components > 1 and name == "second moments"
-        return "tied" if first else self.covariance_type
-
-    def _is_pooled(self, name: str) -> bool:
-        """Say whether all cells share one second moment."""
-        first = self.n_components > 1 and name == "second moments"
-        return self.tilted or first or self.covariance_type in POOLED_TYPES
-
-    def _mean_radius(self, mu: float, n: float) -> float:
-        noise = sqrt(self.d) * self.n_classes / (mu * n)  # of a mean, in units of the radius
-        return _opened(SMALLEST_MEAN_RADIUS, _ratio(FREE_MEAN_NOISE, noise))
-
-
 def chosen_shares(
     n_components: int, covariance_type: str, tilted: bool, overrides: Mapping[str, Any]
 ) -> dict[str, float]:
@@ -322,11 +188,3 @@ def chosen_shares(
     shares = mixture_shares(n_components, covariance_type)
     kind = "a tilted" if tilted else "an untilted"
     return override_shares(TILTED_SHARES if tilted else shares, overrides, f"{kind} mixture")
-
-
-def _opened(smallest: float, affordable: float) -> float:
-    return min(max(affordable, smallest), LARGEST_RADIUS)
-
-
-def _ratio(allowed: float, noise: float) -> float:
-    return allowed / noise if noise > 0 else inf

@@ -17,7 +17,8 @@ from cloister.codes import CodeGrid
 from cloister.covariance import Covariances
 from cloister.mixture_fit import MixtureCourse, scaled_covariance, without
 from cloister.mixture_numbers import MixtureNumbers
-from cloister.mixture_plan import MixturePlan, MixtureRules
+from cloister.mixture_plan import MixturePlan
+from cloister.mixture_rules import MixtureRules
 from cloister.privacy.release import Release
 from cloister.seeding import MAX_SPECTRUM_FEATURES, Overview
 from cloister.shrinkage import james_stein, project_to_ball, safe_counts
