@@ -5,6 +5,8 @@ import pytest
 from sklearn.cluster import KMeans
 
 from cloister import _backend, weighted_kmeans
+from cloister.codes import CodeGrid
+from cloister.dp_kmeans_seeds import Seeds
 from cloister.seeding import Overview
 from cloister.weighted_kmeans import weighted_kmeans as cluster
 
@@ -116,3 +118,16 @@ def test_an_exchange_mends_what_the_iterations_cannot(rng, monkeypatch):
     mended = cluster(points, np.ones(60), 3, rng)[1]
     monkeypatch.setattr(weighted_kmeans, "MOST_SWAPS", 0)
     assert mended < 0.2 * cluster(points, np.ones(60), 3, rng)[1]
+
+
+def test_a_cell_is_halved_where_its_means_differ_most(rng):
+    d = 40
+    gaussian = Overview(np.zeros(d), 1_000.0, 1.0, np.full(d, 1 / d), np.eye(d))
+    seeds = Seeds(None, CodeGrid(d, 1.0), gaussian, 2, rng, np.zeros((1, d)))
+    apart = np.eye(d)[3]
+    points = 0.01 * rng.normal(size=(20, d)) + np.repeat([-0.3, 0.3], 10)[:, None] * apart
+    lone = 5 * np.eye(d)[:1]
+    seeds._lifted = np.concatenate([points, lone])[None], np.ones((1, 21))
+    (axes,) = seeds.axes(np.stack([points.mean(axis=0), lone[0]])[None])
+    assert abs(axes[0] @ apart) > 0.99
+    np.testing.assert_allclose(np.linalg.norm(axes, axis=1), 1.0)  # drawn where one mean is left

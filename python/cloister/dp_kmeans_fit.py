@@ -192,14 +192,14 @@ class KMeansCourse:
     ) -> NDArray[np.float64]:
         """Ask both halves of every centre's cell for their means, and cluster these anew.
 
-        Clusters that share a centre part: whatever hyperplane through the centre lies between two
-        that are tight, and the halves of one are merged again.
+        Clusters that share a centre part where the means released before lie farthest apart, and
+        the halves of one cluster are merged again.
         """
         mu = self._mu("split") / float(np.sqrt(plan.splits))
         rms = np.sqrt(within)
         radius = self._radius(plan.lift_radius, within, mu, size)
         for number in range(1, plan.splits + 1):
-            offsets = plan.split_offset * rms * seeds.directions(centres.shape[1])
+            offsets = plan.split_offset * rms * seeds.axes(centres)
             halves = np.concatenate([centres + offsets, centres - offsets], axis=1)
             centres, _ = seeds.lift(f"split {number}", halves, radius, 0.0, mu)
         return centres

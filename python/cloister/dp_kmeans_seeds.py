@@ -5,6 +5,8 @@ A `Release` answers with noise; what is made of the answers is post-processing.
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics.pairwise import euclidean_distances
+from threadpoolctl import threadpool_limits
 
 from cloister.codes import CodeGrid
 from cloister.dp_kmeans_histogram import Pyramid, release_cells
@@ -57,6 +59,7 @@ class Seeds:
         self._k = k
         self._rng = rng
         self._shifts = means - overview.mean
+        self._lifted: tuple[NDArray[np.float64], NDArray[np.float64]]
 
     def samples(self, size: int) -> NDArray[np.float64]:
         """Draw public points from the private Gaussian, inside the ball."""
@@ -71,6 +74,24 @@ class Seeds:
         drawn = self._overview.sample(size, self._rng) - self._overview.mean
         norms = np.linalg.norm(drawn, axis=1, keepdims=True)
         return np.asarray(drawn / np.maximum(norms, np.finfo(np.float64).tiny))
+
+    def axes(self, centres: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a direction for each centre in which the last released means about it differ most.
+
+        Clusters that share a centre lie apart in that direction; where there are not two means to
+        tell it, the direction is drawn.
+        """
+        found = np.broadcast_to(self.directions(centres.shape[1]), centres.shape).copy()
+        # One thread: a resumed fit must ask the same question.
+        with threadpool_limits(1):
+            for own, directions, points, weights in zip(centres, found, *self._lifted, strict=True):
+                nearest = euclidean_distances(points, own, squared=True).argmin(axis=1)
+                for j in np.flatnonzero(np.bincount(nearest, minlength=len(own)) > 1):
+                    some = nearest == j
+                    mean = np.average(points[some], axis=0, weights=weights[some])
+                    spread = (points[some] - mean) * np.sqrt(weights[some])[:, None]
+                    directions[j] = np.linalg.svd(spread, full_matrices=False)[2][0]
+        return found
 
     def of_samples(self) -> tuple[NDArray[np.float64], float]:
         """Cluster public samples of the private Gaussian."""
@@ -160,6 +181,7 @@ class Seeds:
         points = project_to_ball(self._grid.decode(on_grid) + shifts, clip_norm)
         noisy_counts = tally.noisy_counts
         clear = (noisy_counts > 2 * tally.count_noise).sum(axis=1)
+        self._lifted = points, np.maximum(noisy_counts, 1.0)
         return self._cluster(points, noisy_counts, clear, within)
 
     def _cluster(
