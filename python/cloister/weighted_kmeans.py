@@ -20,6 +20,7 @@ MOST_DISTANCES = 2**24
 MOST_SWAPS = 10
 CANDIDATES = 128  # points that a swap is tried with
 LEAST_GAIN = 1e-4  # of the inertia, for which a swap is made
+ROUNDING = 1e-12  # of squared distances between points whose largest coordinate is 1
 
 
 @contextmanager
@@ -131,7 +132,7 @@ def _swapped(
     squares[np.arange(m), nearest] = np.inf
     second = squares.min(axis=1)
     losses = first * weights
-    if not (losses > 0).any():
+    if losses.sum() <= ROUNDING * weights.sum():
         return None
     candidates = np.arange(m)
     if m > CANDIDATES:
