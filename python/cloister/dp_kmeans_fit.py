@@ -216,9 +216,9 @@ class KMeansCourse:
         mu = self._mu("rounds") / float(np.sqrt(plan.rounds))
         clip_norm, scatter, noiseless = self._grid.clip_norm, overview.scatter, np.isinf(mu)
         centres = self._placed(centres)
-        size = overview.noisy_n / (centres.shape[0] * centres.shape[1])
+        widest = 2 * clip_norm
         for number in range(1, plan.rounds + 1):
-            radius = self._radius(plan.round_radius, within, mu, size)
+            radius = widest if noiseless else min(plan.round_radius * sqrt(within), widest)
             on_grid = self._grid.round_centres(centres)
             tally = self._release.tally(f"round {number}", on_grid, mu, radius=radius)
             counts, shifts = counts_and_shifts(tally)
@@ -257,8 +257,8 @@ class KMeansCourse:
     def _radius(self, clip: float, within: float, mu: float, size: float) -> float:
         """Return a clip of residuals in units of their root-mean-square, opened up to 2 R.
 
-        Means of cells of `size` rows may have noise of a small share of the mean squared distance
-        that is left: without noise the clip has no bias.
+        First means, of cells of `size` rows, may have noise of a small share of the mean squared
+        distance that is left: the wider the clip, the farther they move.
         """
         widest = 2 * self._grid.clip_norm
         if np.isinf(mu):

@@ -172,8 +172,13 @@ def check_vote_cells(cells: int, wanted: str, k: int) -> None:
         )
 
 
-def plan_of_shares(shares: Mapping[str, float], n: float, d: int, k: int, mu: float) -> KMeansPlan:
-    """Return the rules' plan for releases that take these shares of mu^2."""
+def plan_of_shares(
+    shares: Mapping[str, float], n: float, d: int, k: int, mu: float, free_loss: float = FREE_LOSS
+) -> KMeansPlan:
+    """Return the rules' plan for releases that take these shares of mu^2.
+
+    The clip of rounds opens up until noise adds `free_loss`, as a part of the loss.
+    """
     voted = "lift" in shares
     mu_votes, mu_lift, mu_split, mu_rounds = (
         mu * sqrt(shares.get(name, 0.0)) for name in ("votes", "lift", "split", "rounds")
@@ -185,7 +190,8 @@ def plan_of_shares(shares: Mapping[str, float], n: float, d: int, k: int, mu: fl
         splits=affordable_splits(n, d, k, mu_split) if voted else 0,
         rounds=residual_rounds(n, d, k, mu_rounds),
     )
-    return replace(plan, round_radius=round_radius(rounds_noise(plan, n, d, k, mu)))
+    noise = rounds_noise(plan, n, d, k, mu)
+    return replace(plan, round_radius=round_radius(noise, free_loss))
 
 
 def vote_cells(k: int) -> int:
@@ -220,16 +226,16 @@ def residual_rounds(n: float, d: int, k: int, mu: float) -> int:
     return int(np.clip(0.05 * (mu * n / k) ** 2 / d, FEWEST_ROUNDS, MOST_ROUNDS))
 
 
-def round_radius(noise: float) -> float:
+def round_radius(noise: float, free_loss: float = FREE_LOSS) -> float:
     """Return the clip of a round, in units of the root-mean-square.
 
     `noise` is what noise adds to the loss at a clip of 1. Measured with rows of one broad Gaussian
     (16 clusters in 2 dimensions, 10,000 rows, epsilon = 8): 0.0163 at 0.75, 0.0093 at 6, and
     0.0079 without noise; it never made centres worse while the noise stayed this small.
     """
-    if noise <= FREE_LOSS / LARGEST_RADIUS**2:
+    if noise <= free_loss / LARGEST_RADIUS**2:
         return LARGEST_RADIUS
-    return max(SMALLEST_RADIUS, sqrt(FREE_LOSS / noise))
+    return max(SMALLEST_RADIUS, sqrt(free_loss / noise))
 
 
 def checked_shares(init: str, overrides: Mapping[str, Any]) -> dict[str, float]:

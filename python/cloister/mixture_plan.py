@@ -35,6 +35,9 @@ LARGEST_RADIUS = 16.0
 SMALLEST_MEAN_RADIUS = 0.9
 SMALLEST_MOMENT_RADIUS = 0.7
 FREE_MEAN_NOISE = 0.005  # a clip opens while the noise of a mean stays below this ...
+# Components that stand apart are symmetric: a tight clip does not bias them, and noise is all that
+# moves them. The clip of rounds opens up for a two-hundredth of what `DPKMeans` allows.
+FREE_COMPONENT_LOSS = 1e-5
 FREE_MOMENT_NOISE = 0.02  # ... and that of an eigenvalue below this part of the average variance
 
 COMPONENT_SHARES = {

@@ -12,6 +12,7 @@ from typing import Any
 from cloister.dp_kmeans_plan import check_vote_cells, plan_of_shares, rounds_noise
 from cloister.mixture_parameters import POOLED_TYPES, is_tilted
 from cloister.mixture_plan import (
+    FREE_COMPONENT_LOSS,
     FREE_MEAN_NOISE,
     FREE_MOMENT_NOISE,
     GRADIENT_STEPS,
@@ -108,7 +109,7 @@ class MixtureRules:
 
     def _of_components(self, n: float) -> dict[str, Any]:
         rows, k = n / self.n_classes, self.n_components
-        found = plan_of_shares(self.shares(), rows, self.d, k, self.mu)
+        found = plan_of_shares(self.shares(), rows, self.d, k, self.mu, FREE_COMPONENT_LOSS)
         return {name: getattr(found, name) for name in OF_COMPONENTS}
 
     def moment_radius(self, name: str, n: float) -> float:
