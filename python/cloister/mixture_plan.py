@@ -88,6 +88,8 @@ class MixturePlan(Plan):
         Clip of the residuals of their probabilities, whose norm is at most sqrt(2) (0 without).
     vote_cells, least_rows, splits, rounds, lift_radius, round_radius, split_offset
         How components of a class are found, as in `KMeansPlan` (0 with one a class).
+    n_components : int
+        Components a class, as given or by the rule of "auto".
     added_loss : float
         Predicted: mean squared distance by which noise moves the class means (with several
         components a class: the components, in the last round), in the same unit squared, before
@@ -118,6 +120,7 @@ class MixturePlan(Plan):
     lift_radius: float = 0.0
     round_radius: float = 0.0
     split_offset: float = 0.0
+    n_components: int = 1
     added_loss: float = 0.0
     eigenvalue_noise: float = 0.0
 

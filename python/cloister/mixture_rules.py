@@ -91,6 +91,7 @@ class MixtureRules:
             shares=self.shares(),
             mean_radius=self._mean_radius(mus["class means"], n),
             moment_radius=self.moment_radius("second moments", n),
+            n_components=self.n_components,
             gradient_steps=GRADIENT_STEPS if self.tilted else 0,
             row_radius=self._mean_radius(mus["gradients"], n) if self.tilted else 0.0,
             residual_radius=RESIDUAL_RADIUS if self.tilted else 0.0,

@@ -38,7 +38,7 @@ class Plan:
         if not all(0 < share <= 1 for share in shares.values()):
             raise ValueError(f"shares={shares} in its plan")
         for name, value in numbers.items():
-            kind = type(cls.LIMITS[name][0]) if name in cls.LIMITS else float
+            kind = type(cls.LIMITS[name][0] if name in cls.LIMITS else getattr(cls, name))
             if type(value) is not kind or not 0 <= value < inf:
                 raise ValueError(f"{name}={value!r} in its plan")
         return plan
