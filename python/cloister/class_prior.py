@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cloister.errors import InvalidInput, InvalidType
 
 SUM_TOLERANCE = 1e-6
+LEAST_SHARE = 1e-12  # divided among components it is still a weight
 
 
 def check_class_prior(class_prior: Any, n_classes: int) -> NDArray[np.float64] | None:
@@ -43,9 +44,9 @@ def check_class_prior(class_prior: Any, n_classes: int) -> NDArray[np.float64] |
             f"class_prior has shape {shares.shape}, but there are {n_classes} classes; give one "
             "share for each, in the order of classes"
         )
-    if not ((shares > 0).all() and abs(shares.sum() - 1) <= SUM_TOLERANCE):
+    if not ((shares >= LEAST_SHARE).all() and abs(shares.sum() - 1) <= SUM_TOLERANCE):
         raise InvalidInput(
             f"class_prior has a smallest entry of {shares.min():g} and a sum of "
-            f"{shares.sum():g}; shares are above 0 and sum to 1: divide them by their sum"
+            f"{shares.sum():g}; shares are at least {LEAST_SHARE:g} and sum to 1: divide them by their sum"
         )
     return np.asarray(shares / shares.sum())

@@ -83,7 +83,7 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
             "--n-components",
             callback=_count_or_auto,
             metavar="INTEGER|auto",
-            help="Mixture components a class; `auto` needs --n-hint.",
+            help="Mixture components a class; `auto` follows --n-hint, where nothing is tilted.",
         ),
         click.option("--n-clusters", type=int, help="Clusters of --model kmeans."),
         click.option("--metric", metavar="NAME", help="kmeans: euclidean (default) or cosine."),

@@ -20,6 +20,8 @@ from cloister.shrinkage import project_to_ball, scaled_to_norm
 
 NEGLIGIBLE = 1e-3  # noise that an opened clip may add, as a share of the mean squared distance
 
+LEAST_WITHIN = 1e-4  # of the scatter, left by centres as far as clips are concerned
+
 SURE_COUNT, MOST_RESEEDS, RESEED_OFFSET = 0.1, 20, 0.3
 
 
@@ -137,7 +139,7 @@ class KMeansCourse:
             Noisy means of the classes.
         """
         centres, within = self._first_centres(start, k, overview, plan, means)
-        within = min(within, overview.scatter)
+        within = max(min(within, overview.scatter), LEAST_WITHIN * overview.scatter)
         return self._rounds(centres, within, overview, means, plan)
 
     def _first_centres(
@@ -166,7 +168,9 @@ class KMeansCourse:
         if 2 * np.median(many) < k:  # too few for a lift
             self._leave("lift", "split")
             return seeds.of_votes(cells, noisy_counts, noise, spread)
-        kept = np.argsort(-noisy_counts, axis=1)[:, : max(int(many.max()), k)]
+        # Stable, as counts tie: a resumed fit must ask the same question on another processor.
+        order = np.argsort(-noisy_counts, axis=1, kind="stable")
+        kept = order[:, : max(int(many.max()), k)]
         cells = np.take_along_axis(cells, kept[:, :, None], axis=1)
         size = overview.noisy_n / (len(means) * cells.shape[1])
         mu = self._mu("lift")
@@ -229,7 +233,7 @@ class KMeansCourse:
             before, centres = centres, self._placed(moved)
             shares = counts / counts.sum()
             between = float((shares * ((moved - means[:, None]) ** 2).sum(axis=2)).sum())
-            within = max(scatter - between, within / 16, 1e-4 * scatter)
+            within = max(scatter - between, within / 16, LEAST_WITHIN * scatter)
             if noiseless and np.abs(centres - before).max() < self._grid.row_clip.step:
                 break
         return NoisyCentres(centres, tally.noisy_counts, tally.count_noise, within, number)

@@ -194,7 +194,7 @@ class Seeds:
         """Cluster the points of the `clear` largest counts a class: the others are only noise."""
         centres, inertia, total = [], 0.0, 0.0
         for some, counts, n_clear in zip(points, noisy_counts, clear, strict=True):
-            kept = np.argsort(-counts)[: max(self._k, int(n_clear))]
+            kept = np.argsort(-counts, kind="stable")[: max(self._k, int(n_clear))]
             weights = np.maximum(counts[kept], 1e-3 * max(float(counts.max()), 1.0))
             found, left = weighted_kmeans(some[kept], weights, self._k, self._rng, n_init=RESTARTS)
             centres.append(found)

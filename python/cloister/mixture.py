@@ -41,7 +41,7 @@ from cloister.transforms import (
 class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     """Gaussian mixture of the rows of each class, under (epsilon, delta)-differential privacy.
 
-    Fitted by a fixed list of noisy releases: the overall mean, the scatter about it, counts and
+    Fitted by noisy releases of a public plan: the overall mean, the scatter about it, counts and
     means of the classes, and second moments (with more components a class, rounds that move them;
     with `tilt`, gradients). One row counts in one class and one cell, so classes and cells share
     the budget.
@@ -70,7 +70,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     class_prior : {None, "uniform"} or array-like of shape (classes,), default=None
         Public shares of the classes to predict and to sample with. None takes their noisy shares
         of the rows, which is best where test rows are as unequal; rare classes are then seldom
-        predicted. "uniform" gives all classes an equal say and costs no privacy.
+        predicted. "uniform" gives all classes an equal say and costs no privacy. Scores and samples
+        of `untilted_` keep the noisy shares.
     epsilon, delta : float, default=1.0 and 1e-5
         The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
     classes : array-like of shape (classes,), optional
@@ -266,8 +267,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
         rules = rules_of(self, source.d, len(classes), self.n_hint)
-        check_size(source.d, len(classes), rules.n_components, self.covariance_type)
-        rules.plan(1)  # refuses overrides that are none
+        planned = rules.plan(1)  # refuses overrides that are none
+        check_size(source.d, len(classes), planned, self.covariance_type)
         prior = check_class_prior(self.class_prior, len(classes))
         facts = {"classes": classes.tolist(), "public_seed": seed, "plan": rules.shares()}
         public = public_parameters(self, source.d, facts)

@@ -10,6 +10,7 @@ parameters of a mixture are recovered.
 import numpy as np
 
 from cloister.codes import CodeGrid
+from cloister.covariance import Covariances
 from cloister.dp_kmeans_fit import KMeansCourse
 from cloister.mixture_fit import MixtureCourse, mixture_of
 from cloister.mixture_numbers import MixtureNumbers
@@ -50,9 +51,7 @@ def fit_components(
     pooled = course.second_moments(
         "second moments", means[:, None], sizes[:, None], np.array([within]), "tied"
     )
-    variances, axes = pooled.variances[0], pooled.directions[0].T
-    # The private Gaussian of rows about the means of their classes.
-    around = Overview(overview.mean, overview.noisy_n, within, variances, axes)
+    around = _gaussian(overview, within, pooled)
     plan, rng = course.plan, np.random.default_rng(seed)
     search = KMeansCourse(release, grid, rules.mu, plan.shares, rng)
     found = search.centres("gaussian", rules.n_components, around, plan.components(), means)
@@ -63,3 +62,11 @@ def fit_components(
     )
     components = found.centres.reshape(-1, grid.d)
     return mixture_of(components, counts.ravel(), covariances, rules), None, plan
+
+
+def _gaussian(overview: Overview, within: float, pooled: Covariances) -> Overview:
+    """Return the private Gaussian of rows about the means of their classes."""
+    mean, n = overview.mean, overview.noisy_n
+    if pooled.rank == 0:  # variances alone, of more than `MAX_SPECTRUM_FEATURES`
+        return Overview(mean, n, within, pooled.rest[0], None)
+    return Overview(mean, n, within, pooled.variances[0], pooled.directions[0].T)

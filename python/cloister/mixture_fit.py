@@ -1,4 +1,4 @@
-"""The private course of a Gaussian mixture: a fixed list of releases, and what is made of them.
+"""The private course of a Gaussian mixture: its releases, and what is made of them.
 
 Every number that leaves a `Release` here is noisy; all else is post-processing. The radii of clips
 follow from the public norm and from earlier releases, never from the rows.
@@ -155,7 +155,7 @@ class MixtureCourse:
         if name == "second moments":
             self.plan = self._rules.predicted(replace(self.plan, moment_radius=factor), n)
         radius = self._radius(factor, float(scatters.mean()))
-        kind = {"diag": "diagonal", "spherical": "trace"}.get(covariance_type, "full")
+        kind = self._rules.moment_kind(name)
         released = self._release.moments(
             name, self._on_grid(centres), group, mu, radius=radius, moment=kind
         )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 from sklearn.utils.validation import check_is_fitted
 
+from cloister.class_prior import check_class_prior
 from cloister.covariance import Covariances
 from cloister.errors import CloisterError, InvalidInput, ModelFileError
 from cloister.mixture_numbers import MixtureNumbers, mixture_numbers
@@ -28,6 +29,7 @@ from cloister.transforms import (
 )
 from cloister.whitening import PublicWhitening
 
+WEIGHT_TOLERANCE = 1e-6
 UNTILTED = "untilted_"  # before the names of arrays in a file
 
 
@@ -42,6 +44,7 @@ class FittedMixture(PrivateModel):
     n_components: int | str
     covariance_type: str
     row_transform: Any
+    class_prior: Any
     random_state: Any
     classes_: NDArray[Any]
     weights_: NDArray[np.float64]
@@ -201,6 +204,7 @@ class FittedMixture(PrivateModel):
             untilted = mixture_numbers(path, arrays, components, d, prefix=UNTILTED)
         stored = model_value(path, header, "plan", dict) if "plan" in header else None
         self._take(numbers, untilted, None if stored is None else MixturePlan.of_header(stored))
+        self._check_prior(path)
 
     def _restore_transform(self, path: str | PathLike[str]) -> None:
         stated = self.privacy_.transform
@@ -228,6 +232,16 @@ class FittedMixture(PrivateModel):
         self.weights_, self.means_ = numbers.weights, numbers.means
         self.covariances_, self.covariance_of_ = numbers.covariances, numbers.covariance_of
         self.untilted_, self.plan_ = untilted, plan
+
+    def _check_prior(self, path: str | PathLike[str]) -> None:
+        """Refuse weights of classes that are not those of `class_prior`."""
+        prior = check_class_prior(self.class_prior, len(self.classes_))
+        found = self.weights_.reshape(len(self.classes_), -1).sum(axis=1)
+        if prior is not None and np.abs(found - prior).max() > WEIGHT_TOLERANCE:
+            raise ModelFileError(
+                f"path: {fspath(path)!r} has class_prior={self.class_prior!r}, but classes weigh "
+                f"{found.tolist()}; write the model again"
+            )
 
     def _stored_components(self, arrays: Mapping[str, NDArray[Any]]) -> int:
         """How many components a file should hold; of "auto", as many a class as it has weights."""

@@ -1,5 +1,7 @@
 """Checks of the parameters of `DPGaussianMixture`."""
 
+from typing import Any
+
 from cloister.errors import InvalidInput
 from cloister.parameters import check_choice, check_flag, check_release_size
 
@@ -48,15 +50,19 @@ def is_tilted(
     return bool(tilt)
 
 
-def check_size(d: int, n_classes: int, n_components: int, covariance_type: str) -> None:
+def check_size(d: int, n_classes: int, plan: Any, covariance_type: str) -> None:
     """Refuse a fit whose largest release would hold too many numbers.
+
+    `plan` is its `MixturePlan`: the cells of votes, lift and splits count too.
 
     Raises
     ------
     InvalidInput
         Saying what asks for that much.
     """
-    largest = n_classes * n_components * (d + 1)
+    n_components = plan.n_components
+    cells = max(n_components * (2 if plan.splits else 1), plan.vote_cells)
+    largest = n_classes * cells * (d + 1)
     if n_components > 1 or covariance_type not in ("diag", "spherical"):
         matrices = n_classes * n_components if covariance_type == "full" else 1
         largest = max(largest, matrices * d * (d + 1) // 2)

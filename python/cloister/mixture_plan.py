@@ -1,17 +1,11 @@
-"""What a private mixture will ask, from public numbers alone.
-
-Every rule is a function of public parameters, d, the number of classes, mu and n. n is the public
-hint, or the noisy count of the first releases.
-"""
+"""The numbers of a private mixture's fit, and the constants that `mixture_rules` makes them of."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, sqrt
 from typing import Any, ClassVar
 
-from cloister.dp_kmeans_plan import (
-    KMeansPlan,
-)
+from cloister.dp_kmeans_plan import KMeansPlan
 from cloister.errors import InvalidInput
 from cloister.mixture_parameters import COVARIANCE_TYPES, POOLED_TYPES
 from cloister.parameters import check_choice, check_integer
@@ -35,10 +29,11 @@ LARGEST_RADIUS = 16.0
 SMALLEST_MEAN_RADIUS = 0.9
 SMALLEST_MOMENT_RADIUS = 0.7
 FREE_MEAN_NOISE = 0.005  # a clip opens while the noise of a mean stays below this ...
-# Components that stand apart are symmetric: a tight clip does not bias them, and noise is all that
-# moves them. The clip of rounds opens up for a two-hundredth of what `DPKMeans` allows.
-FREE_COMPONENT_LOSS = 1e-5
 FREE_MOMENT_NOISE = 0.02  # ... and that of an eigenvalue below this part of the average variance
+
+# Components that stand apart are symmetric: a tight clip does not bias them, and noise is all that
+# moves them. Their rounds open up for a two-hundredth of what those of `DPKMeans` may add.
+FREE_COMPONENT_LOSS = 1e-5
 
 COMPONENT_SHARES = {
     "mean": 0.02,
@@ -74,7 +69,8 @@ class MixturePlan(Plan):
     ----------
     shares : dict of str to float
         Share of mu^2 of each release, in order; they sum to 1. "gradients" is divided evenly among
-        the steps.
+        the steps. "lift", "split" and "rounds" are as in `KMeansPlan`: the rounds get the shares of
+        what is not made.
     mean_radius : float
         Clip of the residuals whose class means are released, in units of their root-mean-square.
     moment_radius : float

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field, replace
 from math import inf, sqrt
 from typing import Any
 
-from cloister.dp_kmeans_plan import check_vote_cells, plan_of_shares, rounds_noise
+from cloister.dp_kmeans_plan import (
+    check_vote_cells,
+    plan_of_shares,
+    round_radius,
+    rounds_noise,
+)
+from cloister.errors import InvalidInput
 from cloister.mixture_parameters import POOLED_TYPES, is_tilted
 from cloister.mixture_plan import (
     FREE_COMPONENT_LOSS,
@@ -106,6 +112,11 @@ class MixtureRules:
         plan = plan.override(self.overrides, absent)
         k = self.n_components
         check_vote_cells(plan.vote_cells, f"n_components={k} of a class", k)
+        if (
+            k > 1 and "round_radius" not in self.overrides
+        ):  # the number of rounds may be the caller's
+            noise = rounds_noise(plan.components(), n / self.n_classes, self.d, k, self.mu)
+            plan = replace(plan, round_radius=round_radius(noise, FREE_COMPONENT_LOSS))
         return self.predicted(plan, n)
 
     def _of_components(self, n: float) -> dict[str, Any]:
@@ -149,12 +160,17 @@ class MixtureRules:
         noise *= plan.moment_radius**2
         return replace(plan, added_loss=rounded(loss), eigenvalue_noise=rounded(noise))
 
+    def moment_kind(self, name: str) -> str:
+        """Return what a release of second moments asks for: "full", "diagonal" or "trace"."""
+        return {"diag": "diagonal", "spherical": "trace"}.get(self._moment_type(name), "full")
+
     def _moment_type(self, name: str) -> str:
         """Return which covariance a release of second moments is for."""
         if self.tilted:
             return "tied" if self.d <= MAX_SPECTRUM_FEATURES else "diag"
-        first = self.n_components > 1 and name == "second moments"
-        return "tied" if first else self.covariance_type
+        if self.n_components > 1 and name == "second moments":
+            return "tied" if self.d <= MAX_SPECTRUM_FEATURES else "diag"
+        return self.covariance_type
 
     def _is_pooled(self, name: str) -> bool:
         """Say whether all cells share one second moment."""
@@ -186,12 +202,22 @@ def tilts(estimator: Any, n_classes: int | None, n_features: int | None) -> bool
 def planned_shares(
     estimator: Any, n_classes: int | None, n_features: int | None
 ) -> dict[str, float]:
-    """Return the shares of an estimator's fit, as far as they follow from what is known."""
+    """Return the shares of an estimator's fit.
+
+    Raises
+    ------
+    InvalidInput, InvalidType
+        If a parameter is impossible, or "auto" depends on what is not known.
+    """
     tilted = tilts(estimator, n_classes, n_features)
-    if estimator.n_components == "auto" and (n_classes is None or n_features is None):
-        components = 1 if tilted else 2  # any above 1 has those shares
-    else:
-        components = _components(estimator, n_features or 1, n_classes or 1, tilted)
+    if estimator.n_components == "auto" and not tilted and n_features is None:
+        raise InvalidInput(
+            "n_components='auto' follows from the number of features, which is not known yet; "
+            "give n_features (--n-features)"
+        )
+    if n_classes is None:
+        n_classes = 2 if estimator.classes is None else len(class_list(estimator.classes))
+    components = _components(estimator, n_features or 1, n_classes, tilted)
     overrides = checked_overrides(estimator)
     return chosen_shares(components, estimator.covariance_type, tilted, overrides)
 

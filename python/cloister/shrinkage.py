@@ -6,9 +6,6 @@ Post-processing of public numbers only.
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
-from threadpoolctl import threadpool_limits
-
-MOST_SERIAL_FEATURES = 1024
 
 
 def james_stein(
@@ -59,9 +56,7 @@ def denoise_spectrum(
         In columns.
     """
     d = len(noisy)
-    # Threads of a small problem wait for each other more than they compute.
-    with threadpool_limits(1 if d <= MOST_SERIAL_FEATURES else None):
-        values, vectors = np.linalg.eigh(noisy)
+    values, vectors = np.linalg.eigh(noisy)
     if noise == 0 or d == 1:
         return values, vectors
     variance = d * noise**2 / 2

@@ -25,8 +25,9 @@ class PublicWhitening:
     mean : array-like of shape (d,)
         Public mean of each feature, in the unit of the rows.
     scale : array-like of shape (d,)
-        Public standard deviation of each feature, above 0, in the unit of the rows. Taken relative
-        to one another.
+        Public standard deviation of each feature, above 0, in the unit of the rows. Rows are scaled
+        to unit norm afterwards, so its size matters to `sample` alone: rows that come back have the
+        norm of one with these deviations.
 
     Attributes
     ----------
@@ -54,6 +55,8 @@ class PublicWhitening:
                 f"scale has an entry of {self.scale.min():g}, but each must be above 0; leave out "
                 "features that never vary, or take PublicWhitening.of(public_rows)"
             )
+        for vector in (self.mean, self.scale):
+            vector.setflags(write=False)  # a model's statement holds their digest
         if self.mean.shape != self.scale.shape:
             raise InvalidInput(
                 f"mean has {len(self.mean)} features, but scale has {len(self.scale)}; compute "
@@ -107,7 +110,7 @@ class PublicWhitening:
             return (rows - self.mean) / self.scale
 
     def unmap(self, directions: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Undo `map`, with the norm that whitened public rows have on average."""
+        """Undo `map`; the norm, which was lost, is that of a row with these deviations."""
         length = np.float32(np.sqrt(len(self.mean)))
         return directions * (length * self.scale) + self.mean
 

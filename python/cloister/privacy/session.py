@@ -14,6 +14,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cloister.codes import CodeGrid
 from cloister.engines import LocalEngine, StreamedEngine
@@ -174,12 +175,15 @@ def private_session(
     except CloisterError:
         _give_back(reservation)
         raise
-    yield Release(
-        engine,
-        mu_limit=parameters.mu,
-        reservation=reservation,
-        unsafe_noise_seed=parameters.unsafe_noise_seed,
-    )
+    # What a fit asks next follows from what it makes of answers, which BLAS adds up in another order
+    # with other threads: a resumed fit must ask the same. Kernels have threads of their own.
+    with threadpool_limits(1):
+        yield Release(
+            engine,
+            mu_limit=parameters.mu,
+            reservation=reservation,
+            unsafe_noise_seed=parameters.unsafe_noise_seed,
+        )
     if reservation is not None:
         reservation.finish()
 
@@ -262,7 +266,7 @@ def plain_json(value: Any) -> Any:
 
     Of a mapping, entry by entry; of an object with `to_dict`, that.
     """
-    if hasattr(value, "to_dict"):
+    if hasattr(value, "to_dict") and not hasattr(value, "to_numpy"):
         value = value.to_dict()
     if isinstance(value, Mapping):
         return {str(name): plain_json(entry) for name, entry in value.items()}
