@@ -1,9 +1,10 @@
 """Quality at equal (ε, δ): private centres and classifiers, beside rivals and without privacy.
 
     python -m pip install -r benchmarks/requirements-quality.txt
-    python benchmarks/bench_quality.py --json quality.json --plots plots --tables docs/quality.md
+    python benchmarks/bench_quality.py --json docs/quality.json --tables README.md docs/quality.md \
+      --figure docs/quality.svg --plots plots
     python benchmarks/bench_quality.py --parts k-means --rows mnist --k 10 --epsilon 1 --seeds 1
-    python benchmarks/bench_quality.py --json quality.json --tables docs/quality.md --render
+    python benchmarks/bench_quality.py --json docs/quality.json --tables docs/quality.md --render
 
 Runs are merged into the JSON file as they end, so that pieces can be run one by one; tables and
 plots are of everything in the file. Part 1 is k-means (`quality_kmeans.py`), part 2 classifiers
@@ -40,11 +41,12 @@ def parse():
     add("--epsilon", type=float, nargs="+", help="default: by part, with inf for no noise")
     add("--methods", choices=METHODS, nargs="+", default=METHODS, metavar="METHOD")
     add("--seeds", type=int, default=3, help="noise draws of each")
-    add("--data", help="folder of the real data; default: ../shared/data beside the checkout")
+    add("--data", nargs="+", help="folders of real data; default: ../shared/data by the checkout")
     add("--dp-python", help="the interpreter of the environment of Google's and diffprivlib")
     add("--dp-path", help="the folder `learning` of a clone of google/differential-privacy")
     add("--json", type=Path, help="file into which runs are merged")
     add("--plots", type=Path, help="folder for PNG curves")
+    add("--figure", type=Path, help="the README's figure, SVG or PNG")
     add("--tables", type=Path, nargs="+", default=[], help="files with marked tables to rewrite")
     add("--render", action="store_true", help="run nothing: tables and plots from the JSON file")
     return parser.parse_args()
@@ -91,13 +93,14 @@ def main():
     for path in options.tables:
         found = tables.rewrite(path, texts)
         say(f"{path}: rewrote {', '.join(found) or 'nothing: it has no marker'}")
-    if options.plots:
-        try:
-            paths = quality_plots.draw(everything, options.plots)
-        except ImportError as error:
-            say(f"no plots: {error} (benchmarks/requirements-quality.txt)")
-        else:
-            say(f"{options.plots}: {len(paths)} plots")
+    try:
+        if options.plots:
+            say(f"{options.plots}: {len(quality_plots.draw(everything, options.plots))} plots")
+        if options.figure:
+            quality_plots.figure(everything, options.figure)
+            say(f"{options.figure}: drawn")
+    except ImportError as error:
+        say(f"no plots: {error} (benchmarks/requirements-quality.txt)")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 centres uniform on the sphere of radius 7/8 in 100 dimensions, 100,000 points, Gaussian of standard
 deviation 1/80 a coordinate, clipped to norm 1. `-half` and `-quarter` have that sphere, and so all
 distances of centres, 2 and 4 times smaller; the weights of `-unequal` are one draw of Dirichlet(1).
-Real rows are pixels or embeddings scaled to unit norm, in one fixed order.
+Real rows are pixels or embeddings scaled to unit norm, in one fixed order; `embed.py` makes the
+embeddings that are not in the shared folder. `-10000` takes the first 10,000 rows of its set.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ REAL = {
     "fashion_mnist": ("fashion_mnist", None),
     "cifar10_mobilenetv2": ("cifar10_mobilenetv2", None),
     "cifar10_mobilenetv2-10000": ("cifar10_mobilenetv2", 10_000),
+    "mnist_mobilenetv2": ("mnist_mobilenetv2", None),
+    "fashion_mnist_mobilenetv2": ("fashion_mnist_mobilenetv2", None),
+    "fashion_mnist_mobilenetv2-10000": ("fashion_mnist_mobilenetv2", 10_000),
 }
 NAMES = [*SYNTH, *REAL, "toy"]
 
@@ -56,24 +60,25 @@ class Labelled:
         )
 
 
-def unlabelled(name, folder=None):
+def unlabelled(name, folders=None):
     """Return float32 rows (n, d) and, of a synthetic set, the true centres (None otherwise)."""
     if name in SYNTH:
         return gaussians(*SYNTH[name])
     if name == "toy":
         return gaussians(7 / 8, False, n=2_000, d=8, k=4)
-    return labelled(name, folder).rows, None
+    return labelled(name, folders).rows, None
 
 
-def labelled(name, folder=None):
-    """Return a `Labelled` set."""
+def labelled(name, folders=None):
+    """Return a `Labelled` set, of the first of the folders that has its file."""
     if name == "toy":
         return toy()
     file, n = REAL[name]
-    path = Path(folder or SHARED) / f"{file}.npz"
-    if not path.exists():
-        raise MissingData(f"no {path}: name its folder with --data")
-    with np.load(path) as data:
+    paths = [Path(folder) / f"{file}.npz" for folder in folders or [SHARED]]
+    found = [path for path in paths if path.exists()]
+    if not found:
+        raise MissingData(f"no {' nor '.join(map(str, paths))}: name its folder with --data")
+    with np.load(found[0]) as data:
         arrays = [data[key] for key in ("x_train", "y_train", "x_test", "y_test")]
     rows, labels, test_rows, test_labels = arrays
     # Two of the files are sorted by class.

@@ -1,5 +1,6 @@
 """Markdown tables of quality records: means over noise seeds ± standard deviations."""
 
+import quality_rows
 from quality_kmeans import FREE, METHODS
 from quality_probe import METHODS as CLASSIFIERS
 from quality_probe import OURS
@@ -7,6 +8,8 @@ from quality_records import different, epsilons, mean, select, spread
 
 GOOGLE = ("google", "google centred")
 GAP_BAR = 0.35
+# The README shows these rows alone.
+EMBEDDINGS = "cifar10_mobilenetv2"
 
 
 def tables(records):
@@ -14,6 +17,7 @@ def tables(records):
     made = {
         "private k-means": kmeans(select(records, part="k-means")),
         "private classifiers": classifiers(select(records, part="classifiers")),
+        "accuracy": accuracies(select(records, part="classifiers", rows=EMBEDDINGS)),
     }
     return {name: text for name, text in made.items() if text}
 
@@ -26,7 +30,7 @@ def kmeans(records):
         "| rows, k | ε | method | mean squared distance | ± | runs | s | gap, of Google's |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name in different(records, "rows"):
+    for name in names(records):
         for k in sorted(different(select(records, rows=name), "k")):
             case = select(records, rows=name, k=k)
             title = f"{name} {shape(case)}, {k}"
@@ -40,6 +44,11 @@ def kmeans(records):
                         gap = relative_gap(case, runs) if method == "DPKMeans" else None
                         lines.append(line(title, epsilon, one, gap))
     return "\n".join(lines)
+
+
+def names(records):
+    """Return the names of the rows in the order of their list, however the runs came."""
+    return sorted(different(records, "rows"), key=quality_rows.NAMES.index)
 
 
 def relative_gap(case, runs):
@@ -75,7 +84,7 @@ def classifiers(records):
         "| rows | method | " + " | ".join(f"ε = {sign(e)}" for e in columns) + " |",
         "|---|---|" + "---|" * len(columns),
     ]
-    for name in different(records, "rows"):
+    for name in names(records):
         case = select(records, rows=name)
         title = f"{name} {shape(case)}"
         for method in CLASSIFIERS:
@@ -89,6 +98,21 @@ def classifiers(records):
                 lines.append(row(title, f"{OURS}, the mixture's Bayes rule", cells))
                 cells = [worst_class(select(runs, epsilon=e)) for e in columns]
                 lines.append(row(title, f"{OURS}, worst class", cells))
+    return "\n".join(lines)
+
+
+def accuracies(records):
+    """Return the README's table: mean accuracies of one set."""
+    if not records:
+        return ""
+    columns = epsilons(records)
+    lines = ["| ε | " + " | ".join(map(sign, columns)) + " |", "|---|" + "---|" * len(columns)]
+    for method in CLASSIFIERS:
+        runs = select(records, method=method)
+        means = [mean(select(runs, epsilon=e), "accuracy") for e in columns]
+        cells = ["–" if value is None else f"{value:.3f}" for value in means]
+        if runs:
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -25,8 +25,9 @@ GRIDS = {
     "gradient_descent": {
         "transform": [None, "root"],
         "mean_share": [0.0, 0.03],
-        "steps": [40, 80],
-        "rate": [8.0, 16.0, 32.0],
+        "steps": [40, 80, 160],
+        "rate": [8.0, 16.0, 32.0, 64.0, 128.0],
+        "noise_step": [0.2, 0.3, 0.45, 0.65],
         "clip": [0.5, 1.0],
     },
     "opacus_sgd": {"rate": [1.0, 4.0], "clip": [0.5, 1.0]},
@@ -38,7 +39,7 @@ def main():
     parser.add_argument("rival", choices=GRIDS)
     parser.add_argument("--vary", nargs="+", metavar="NAME", help="the rest as it is by default")
     parser.add_argument("--rows", choices=quality_rows.NAMES, default="fashion_mnist")
-    parser.add_argument("--data", help="folder of the real data; default: ../shared/data")
+    parser.add_argument("--data", nargs="+", help="folders; default: ../shared/data")
     parser.add_argument("--held-out", type=int, default=10_000)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[0.5, 2.0])
     parser.add_argument("--seeds", type=int, default=2)

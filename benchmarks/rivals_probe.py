@@ -91,8 +91,9 @@ def gradient_descent(
     seed,
     *,
     transform="root",
-    steps=80,
-    rate=32.0,
+    steps=None,
+    rate=None,
+    noise_step=0.45,
     momentum=0.9,
     clip=0.5,
     mean_share=0.03,
@@ -101,7 +102,12 @@ def gradient_descent(
 
     `mean_share` of μ² releases the mean, from which rows take their direction (0: rows as they
     are). Rows then have norm 1, so a row's gradient is as long as its residual, clipped to `clip`.
+    By default there are 80 steps of rate 32, from ε = 4 on twice both. The rate falls where the
+    noise of one step, σ√d rate / n long for a class, would exceed `noise_step`: one rate for all n
+    and ε costs up to 4 points where noise dominates.
     """
+    steps = steps or (80 if epsilon < 4 else 160)
+    rate = rate or (32.0 if epsilon < 4 else 64.0)
     noise = Noise(epsilon, delta, seed)
     rows = apply_transform(transform, data.rows)
     n, d = rows.shape
@@ -109,6 +115,10 @@ def gradient_descent(
     if mean_share:
         centre = noise.add(rows.sum(0, dtype=np.float64), 1.0, mean_share) / n
         rows = directions(rows, centre)
+    share = (1 - mean_share) / steps
+    sigma = noise.sigma(clip, share)
+    if sigma > 0:
+        rate = min(rate, noise_step * n / (sigma * math.sqrt(d)))
     targets = np.eye(data.n_classes, dtype=np.float32)[data.labels]
     weights = np.zeros((d, data.n_classes), np.float32)
     velocity = np.zeros_like(weights)
@@ -116,7 +126,7 @@ def gradient_descent(
         residuals = softmax(rows @ weights, axis=1) - targets
         norms = np.linalg.norm(residuals, axis=1, keepdims=True)
         residuals *= np.minimum(1, clip / np.maximum(norms, 1e-12))
-        gradient = noise.add(rows.T @ residuals, clip, (1 - mean_share) / steps) / n
+        gradient = noise.add(rows.T @ residuals, clip, share) / n
         velocity = momentum * velocity - rate * gradient.astype(np.float32)
         weights += velocity
     return Linear(weights, np.zeros(data.n_classes), transform, centre if mean_share else None)

@@ -81,6 +81,38 @@ def test_plots_are_drawn_or_their_absence_is_said(toy):
         assert "no plots: No module named 'matplotlib'" in out
 
 
+def test_the_readmes_figure_is_of_the_panels_asked_for_and_always_the_same(module, tmp_path):
+    pytest.importorskip("matplotlib", reason="plots are optional")
+    plots, records = module("quality_plots"), json.loads((ROOT / "docs/quality.json").read_text())
+    for name in ("one.svg", "other.svg"):
+        plots.figure(records, tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
+    drawn = (tmp_path / "one.svg").read_text()
+    assert all(name in drawn for name in ("DP gradient descent", "two-layer probe", "google"))
+    assert (ROOT / "docs" / "quality.svg").stat().st_size < 100_000
+
+
+def test_measured_tables_are_those_of_the_measured_records(module, tmp_path):
+    records = json.loads((ROOT / "docs" / "quality.json").read_text())
+    texts = module("quality_tables").tables(records)
+    documents = {
+        ROOT / "README.md": ["accuracy"],
+        ROOT / "docs" / "quality.md": ["private k-means", "private classifiers"],
+    }
+    for document, names in documents.items():
+        copy = tmp_path / document.name
+        shutil.copy(document, copy)
+        assert module("tables").rewrite(copy, texts) == names
+        assert copy.read_text() == document.read_text(), f"render {document.name} from the records"
+
+
+def test_rows_that_are_not_at_hand_are_skipped_with_the_places_looked_at(tmp_path):
+    out = run(
+        "bench_quality.py", "--rows", "mnist_mobilenetv2", "--epsilon", "1", "--data", tmp_path
+    )
+    assert f"skipped: no {tmp_path}/mnist_mobilenetv2.npz: name its folder with --data" in out
+
+
 def test_constants_of_rivals_are_tuned_by_a_command():
     asked = ["--rows", "toy", "--held-out", "500", "--seeds", "1", "--epsilon", "2"]
     lines = run("quality_tune.py", "least_squares", *asked).splitlines()
@@ -133,12 +165,13 @@ class Recorder:
         self.kept.clear()
 
     def sigma(self, sensitivity, share):
-        return 1.0
+        return 0.01 * self.rows
 
     def add(self, exact, sensitivity, share):
         rng = np.random.default_rng(len(self.kept))
         self.kept.append((np.array(exact, float), sensitivity, share))
-        # The rivals divide by the number of rows. Small steps, lest residuals saturate at 0.
+        # The rivals divide by the number of rows, which is public: answers and deviations grow
+        # with it, so that it does not tell neighbours apart. Small, lest residuals saturate at 0.
         return 0.01 * self.rows * rng.normal(size=exact.shape)
 
     def add_symmetric(self, exact, sensitivity, share):
