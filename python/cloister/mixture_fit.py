@@ -155,11 +155,13 @@ class MixtureCourse:
         factor = min(max(affordable, smallest), LARGEST_RADIUS)
         return min(factor * rms, 2 * self._grid.clip_norm)
 
-    def _mean_radius(self, mu: float, n: float, scatter: float) -> float:
+    def _mean_radius(
+        self, mu: float, n: float, scatter: float, *, smallest: float = SMALLEST_MEAN_RADIUS
+    ) -> float:
         """Radius of sums of one vector a class, of n rows about one point."""
         # Norm of a mean's noise, in units of the radius.
         noise = np.sqrt(self._grid.d) * self._n_classes / (mu * n)
-        return self._radius(np.sqrt(scatter), SMALLEST_MEAN_RADIUS, _ratio(FREE_MEAN_NOISE, noise))
+        return self._radius(np.sqrt(scatter), smallest, _ratio(FREE_MEAN_NOISE, noise))
 
     def _moment_radius(self, mu_n: float, within: float, covariance_type: str) -> float:
         """Radius of second moments that sum `mu_n / mu` rows each."""
