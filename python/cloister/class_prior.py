@@ -47,6 +47,7 @@ def check_class_prior(class_prior: Any, n_classes: int) -> NDArray[np.float64] |
     if not ((shares >= LEAST_SHARE).all() and abs(shares.sum() - 1) <= SUM_TOLERANCE):
         raise InvalidInput(
             f"class_prior has a smallest entry of {shares.min():g} and a sum of "
-            f"{shares.sum():g}; shares are at least {LEAST_SHARE:g} and sum to 1: divide them by their sum"
+            f"{shares.sum():g}; shares are at least {LEAST_SHARE:g} and sum to 1: divide them by "
+            "their sum"
         )
     return np.asarray(shares / shares.sum())

@@ -28,6 +28,8 @@ RESIDUAL_RADIUS = 0.5  # a residual has norm sqrt(2) at most; those of rows that
 LARGEST_RADIUS = 16.0
 SMALLEST_MEAN_RADIUS = 0.9
 SMALLEST_MOMENT_RADIUS = 0.7
+# Sensitivity is the clip, so a row that is shorter says less than it costs: nearly all are clipped.
+SMALLEST_ROW_RADIUS = 0.7
 FREE_MEAN_NOISE = 0.005  # a clip opens while the noise of a mean stays below this ...
 FREE_MOMENT_NOISE = 0.02  # ... and that of an eigenvalue below this part of the average variance
 

@@ -29,6 +29,7 @@ from cloister.mixture_plan import (
     SCATTERS,
     SMALLEST_MEAN_RADIUS,
     SMALLEST_MOMENT_RADIUS,
+    SMALLEST_ROW_RADIUS,
     MixturePlan,
     chosen_components,
     chosen_shares,
@@ -99,7 +100,9 @@ class MixtureRules:
             moment_radius=self.moment_radius("second moments", n),
             n_components=self.n_components,
             gradient_steps=GRADIENT_STEPS if self.tilted else 0,
-            row_radius=self._mean_radius(mus["gradients"], n) if self.tilted else 0.0,
+            row_radius=(
+                self._mean_radius(mus["gradients"], n, SMALLEST_ROW_RADIUS) if self.tilted else 0.0
+            ),
             residual_radius=RESIDUAL_RADIUS if self.tilted else 0.0,
             **(self._of_components(n) if self.n_components > 1 else {}),
         )
@@ -177,9 +180,9 @@ class MixtureRules:
         first = self.n_components > 1 and name == "second moments"
         return self.tilted or first or self.covariance_type in POOLED_TYPES
 
-    def _mean_radius(self, mu: float, n: float) -> float:
+    def _mean_radius(self, mu: float, n: float, smallest: float = SMALLEST_MEAN_RADIUS) -> float:
         noise = sqrt(self.d) * self.n_classes / (mu * n)  # of a mean, in units of the radius
-        return _opened(SMALLEST_MEAN_RADIUS, _ratio(FREE_MEAN_NOISE, noise))
+        return _opened(smallest, _ratio(FREE_MEAN_NOISE, noise))
 
 
 def tilts(estimator: Any, n_classes: int | None, n_features: int | None) -> bool:

@@ -19,6 +19,7 @@ from cloister.mixture_fit import MixtureCourse, scaled_covariance, without
 from cloister.mixture_numbers import MixtureNumbers
 from cloister.mixture_plan import MixturePlan
 from cloister.mixture_rules import MixtureRules
+from cloister.privacy.answers import NoisyTally
 from cloister.privacy.release import Release
 from cloister.seeding import MAX_SPECTRUM_FEATURES, Overview
 from cloister.shrinkage import james_stein, project_to_ball, safe_counts
@@ -67,10 +68,11 @@ def fit_tilted_mixture(
         n = float(counts.sum())
         priors = counts / n
         overview = course.overview(n)
-        shifts = course.class_shifts(overview, counts)
+        sums = course.class_sums(overview)
+        shifts = course.class_shifts(sums, counts)
         covariances, noise = course.second_moment(overview)
         within = without(covariances, (shifts * priors[:, None]).T @ shifts)
-        weights = course.descend(overview, priors, covariances, noise)
+        weights = course.descend(overview, priors, covariances, noise, sums.noisy_sums[:, 0])
         untilted = MixtureNumbers(
             priors,
             project_to_ball(overview.mean + shifts, grid.clip_norm),
@@ -91,13 +93,16 @@ class _TiltedCourse(MixtureCourse):
         noisy, noise = self._release.histogram("class counts", whole, self._mus["class counts"])
         return safe_counts(noisy[:, 0], noise)
 
-    def class_shifts(self, overview: Overview, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Class means less the overall mean, shape (classes, d), shrunk by their noise."""
+    def class_sums(self, overview: Overview) -> NoisyTally:
+        """Sums of the rows of each class about the overall mean."""
         mu = self._mus["class means"]
         radius = self._radius(self.plan.mean_radius, overview.scatter)
-        tally = self._release.tally("class means", self._on_grid(overview.mean), mu, radius=radius)
-        noise_variance = (tally.sum_noise / counts) ** 2
-        return james_stein(tally.noisy_sums[:, 0] / counts[:, None], noise_variance)
+        return self._release.tally("class means", self._on_grid(overview.mean), mu, radius=radius)
+
+    def class_shifts(self, sums: NoisyTally, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Class means less the overall mean, shape (classes, d), shrunk by their noise."""
+        noise_variance = (sums.sum_noise / counts) ** 2
+        return james_stein(sums.noisy_sums[:, 0] / counts[:, None], noise_variance)
 
     def second_moment(self, overview: Overview) -> tuple[Covariances, float]:
         """Second moment of all rows about the mean, de-noised, in d directions.
@@ -137,12 +142,13 @@ class _TiltedCourse(MixtureCourse):
         priors: NDArray[np.float64],
         covariances: Covariances,
         noise: float,
+        class_sums: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Preconditioned noisy gradient steps of a softmax regression about the mean.
 
-        From zero weights, where the first gradient says what class means would. Biases are those
-        of the mixture that the weights make. The preconditioner is Newton's where probabilities
-        are the priors.
+        From zero weights, where the gradient follows from the class sums: that step is free.
+        Biases are those of the mixture that the weights make. The preconditioner is Newton's where
+        probabilities are the priors.
 
         Returns
         -------
@@ -151,13 +157,15 @@ class _TiltedCourse(MixtureCourse):
         """
         steps = self.plan.gradient_steps
         mu = self._mus["gradients"] / float(np.sqrt(steps))
-        n, d = overview.noisy_n, self._grid.d
+        n = overview.noisy_n
         radius = self._radius(self.plan.row_radius, overview.scatter)
         length = max(radius, float(np.sqrt(overview.scatter)))  # of what becomes 1
         precondition = _preconditioner(covariances, noise, n, length)
         of_class = _class_steps(priors)[:, None]
         centre = np.ascontiguousarray(self._on_grid(overview.mean)[0, 0])
-        weights, velocity = np.zeros((len(priors), d)), np.zeros((len(priors), d))
+        first = _gradient_at_zero(priors, class_sums / (n * length), self.plan.residual_radius)
+        velocity = of_class * (first @ precondition)
+        weights = -velocity
         for step in range(steps):
             bias = mixture_bias(weights / length, priors, covariances)
             model = SoftmaxRegression.on_grid(
@@ -174,6 +182,16 @@ class _TiltedCourse(MixtureCourse):
             velocity = MOMENTUM * velocity + of_class * (gradient @ precondition)
             weights = weights - (1 - RATE_DECAY * step / steps) * velocity
         return np.asarray(weights / length)
+
+
+def _gradient_at_zero(
+    priors: NDArray[np.float64], class_sums: NDArray[np.float64], residual_radius: float
+) -> NDArray[np.float64]:
+    """Gradient at zero weights, shape (classes, d): all rows of a class have one residual there."""
+    residuals = priors - np.eye(len(priors))
+    norms = np.linalg.norm(residuals, axis=1, keepdims=True)
+    residuals *= np.minimum(1.0, residual_radius / norms)
+    return np.asarray(residuals.T @ class_sums)
 
 
 def _preconditioner(

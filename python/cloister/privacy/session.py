@@ -175,8 +175,8 @@ def private_session(
     except CloisterError:
         _give_back(reservation)
         raise
-    # What a fit asks next follows from what it makes of answers, which BLAS adds up in another order
-    # with other threads: a resumed fit must ask the same. Kernels have threads of their own.
+    # What a fit asks next follows from what it makes of answers, which BLAS adds up in an order of
+    # its threads: a resumed fit must ask the same. Kernels have threads of their own.
     with threadpool_limits(1):
         yield Release(
             engine,
