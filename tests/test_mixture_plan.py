@@ -70,7 +70,8 @@ def test_without_a_hint_the_plan_follows_noisy_counts(rows):
 def test_a_hint_changes_no_estimate_where_clips_do_not_open(rows):
     X, y = rows
     plain, hinted = (
-        mixture(unsafe_noise_seed=1, n_hint=hint).fit(X, y) for hint in (None, 2 * len(X))
+        mixture(epsilon=0.5, unsafe_noise_seed=1, n_hint=hint).fit(X, y)
+        for hint in (None, 2 * len(X))
     )
     unpredicted = {"added_loss": 0.0, "eigenvalue_noise": 0.0}
     assert replace(plain.plan_, **unpredicted) == replace(hinted.plan_, **unpredicted)

@@ -6,7 +6,7 @@ from cloister.cli_accuracy import NOT_COVERED, show_by_class
 from cloister.cli_files import UnitRows, parse_classes
 from cloister.cli_options import FitOptions
 from cloister.cli_output import busy, emit, say, show_pairs, show_paragraph
-from cloister.cli_price import budget_state, planned_budget, price, refuse_debt
+from cloister.cli_price import budget_state, checked_cost, planned_budget, refuse_debt
 from cloister.cli_road import pairs
 from cloister.errors import InvalidInput, ModelFileError
 from cloister.privacy.ledger import Budget
@@ -20,9 +20,9 @@ def fit(options: FitOptions, as_json: bool) -> None:
             "--epsilon=inf adds no noise, and a model without privacy is not saved; give a finite "
             "one, such as 1.0, or fit without noise from Python"
         )
-    cost = price(options)
+    mu = checked_cost(options)
     if options.budget is not None:  # `fit` reserves anyway, but files are opened before
-        refuse_debt(options, planned_budget(options, cost["mu"]))
+        refuse_debt(options, planned_budget(options, mu))
     rows = as_source(options.rows, "ROWS")
     labels = find_labels(options.labels, rows, "--labels")
     test = options.road.read_test(

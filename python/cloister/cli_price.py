@@ -9,15 +9,20 @@ import click
 
 from cloister.cli_options import FitOptions
 from cloister.cli_output import emit, show_pairs, show_paragraph, show_table
+from cloister.dp_kmeans_parameters import checked_metric
 from cloister.errors import BudgetExceeded, InvalidInput
+from cloister.parameters import check_integer
+from cloister.plans import MOST_ROWS
 from cloister.privacy.accounting import epsilon_from_mu, mu_from_epsilon, rho_from_mu
 from cloister.privacy.ledger import RELATIVE_TOLERANCE, Budget
 from cloister.privacy.ledger_checks import checked_name
 from cloister.privacy.session import PrivacyParameters
+from cloister.transforms import check_transform
 
 
 def price(options: FitOptions) -> dict[str, Any]:
     """Return what a fit costs, from public parameters alone."""
+    checked_cost(options)
     estimator = options.estimator(None)
     parameters = PrivacyParameters.of(estimator)
     known = {"d" if options.model == "kmeans" else "n_features": options.n_features}
@@ -33,6 +38,18 @@ def price(options: FitOptions) -> dict[str, Any]:
         "rho": rho_from_mu(parameters.mu),
         "releases": releases,
     }
+
+
+def checked_cost(options: FitOptions) -> float:
+    """Return mu of a fit; refuse, before anything is opened, what it would refuse later."""
+    estimator = options.estimator(None)
+    if options.n_hint is not None:
+        check_integer("n_hint", options.n_hint, 1, MOST_ROWS, way_out="how many rows there may be")
+    if options.model == "kmeans":
+        checked_metric(estimator)
+    else:
+        check_transform(estimator.row_transform, estimator.clip_norm)
+    return PrivacyParameters.of(estimator).mu
 
 
 def _one_class(options: FitOptions) -> dict[str, int]:

@@ -24,6 +24,7 @@ from cloister.dp_kmeans_parameters import (
 from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan
 from cloister.model_file import model_array, model_value
 from cloister.parameters import check_flag, check_integer, feature_attributes, set_features
+from cloister.plans import MOST_ROWS
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,
@@ -178,7 +179,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         -------
         KMeansPlan
         """
-        n = check_integer("n_hint", n_hint, 1, 2**32, way_out="how many rows there may be")
+        n = check_integer("n_hint", n_hint, 1, MOST_ROWS, way_out="how many rows there may be")
         d = check_integer("d", d, 1, MAX_FEATURES, way_out="how many features a row has")
         mu, k = PrivacyParameters.of(self).mu_of_share(1.0), checked_counts(self)
         return kmeans_plan(kind_of_init(self, d), n, d, k, mu, plan_overrides(self))
@@ -217,7 +218,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         if compute_labels:
             require_rereadable(source, "leave compute_labels=False")
         features = feature_attributes(with_features(X, source))
-        planned = self.plan(self.n_hint or 1, source.d)  # refuses overrides that are none
+        planned = self.plan(self.n_hint or MOST_ROWS, source.d)  # refuses overrides that are none
         start = public_start(self, source.d)
         check_size(k, source.d, planned, start)
         grid = CodeGrid(source.d, parameters.clip_norm, normalize=transform is not None)

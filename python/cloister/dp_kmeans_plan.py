@@ -183,11 +183,14 @@ def plan_of_shares(
     mu_votes, mu_lift, mu_split, mu_rounds = (
         mu * sqrt(shares.get(name, 0.0)) for name in ("votes", "lift", "split", "rounds")
     )
+    least_rows = _least_rows(d, mu_votes, mu_lift) if voted else 0.0
+    # Where a cluster has fewer rows than a cell must have, no lift can be made of a vote.
+    worth_it = voted and n / k >= least_rows
     plan = KMeansPlan(
         shares=shares,
-        vote_cells=vote_cells(k) if voted else 0,
-        least_rows=_least_rows(d, mu_votes, mu_lift) if voted else 0.0,
-        splits=affordable_splits(n, d, k, mu_split) if voted else 0,
+        vote_cells=vote_cells(k) if worth_it else 0,
+        least_rows=least_rows,
+        splits=affordable_splits(n, d, k, mu_split) if worth_it else 0,
         rounds=residual_rounds(n, d, k, mu_rounds),
     )
     noise = rounds_noise(plan, n, d, k, mu)

@@ -15,7 +15,7 @@ from cloister.mixture_plan import MixturePlan
 from cloister.mixture_rules import planned_shares, rules_of, tilts
 from cloister.mixture_tilt import fit_tilted_mixture
 from cloister.parameters import check_integer, feature_attributes, set_features
-from cloister.plans import checked_overrides
+from cloister.plans import MOST_ROWS, checked_overrides
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,
@@ -65,13 +65,12 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     tilt : {"auto", True, False}, default="auto"
         Spend most of the budget on gradient steps of a softmax regression and choose the means
         and the covariance such that it is the mixture's Bayes rule: for classification, and for
-        training on samples, much better than means of the classes at the same epsilon. "auto" does
-        so with at least 2 classes and 8 features, `n_components=1` and "tied".
+        training on samples, much better than class means at the same epsilon. "auto" does so with
+        at least 2 classes and 8 features, `n_components=1` and "tied".
     class_prior : {None, "uniform"} or array-like of shape (classes,), default=None
         Public shares of the classes to predict and to sample with. None takes their noisy shares
         of the rows, which is best where test rows are as unequal; rare classes are then seldom
-        predicted. "uniform" gives all classes an equal say and costs no privacy. Scores and samples
-        of `untilted_` keep the noisy shares.
+        predicted. "uniform" gives all an equal say, at no cost; `untilted_` keeps the noisy shares.
     epsilon, delta : float, default=1.0 and 1e-5
         The whole budget of `fit`, exact Gaussian DP. `epsilon=float("inf")` adds no noise.
     classes : array-like of shape (classes,), optional
@@ -219,7 +218,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         InvalidInput, InvalidType
             If a parameter is impossible, or `plan_overrides` fits no plan.
         """
-        n = check_integer("n_hint", n_hint, 1, 2**32, way_out="how many rows there may be")
+        n = check_integer("n_hint", n_hint, 1, MOST_ROWS, way_out="how many rows there may be")
         d = check_integer("d", d, 1, MAX_FEATURES, way_out="how many features a row has")
         if n_classes is None:
             n_classes = 2 if self.classes is None else len(class_list(self.classes))
@@ -260,14 +259,14 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         tilts(self, None, None)
         checked_overrides(self)
         if self.n_hint is not None:
-            check_integer("n_hint", self.n_hint, 1, 2**32, way_out="or None for a noisy count")
+            check_integer("n_hint", self.n_hint, 1, MOST_ROWS, way_out="or None for a noisy count")
         seed = public_seed(self.random_state, self.fit_name)
         source = as_source(X)
         features = feature_attributes(with_features(X, source))
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
         rules = rules_of(self, source.d, len(classes), self.n_hint)
-        planned = rules.plan(1)  # refuses overrides that are none
+        planned = rules.plan(MOST_ROWS)  # refuses overrides that are none
         check_size(source.d, len(classes), planned, self.covariance_type)
         prior = check_class_prior(self.class_prior, len(classes))
         facts = {"classes": classes.tolist(), "public_seed": seed, "plan": rules.shares()}

@@ -9,6 +9,8 @@ from cloister.errors import InvalidInput, InvalidType
 from cloister.parameters import check_integer, check_real
 
 SHARE_TOLERANCE = 1e-9
+MOST_ROWS = 2**32
+"""Of a hint; the more rows, the larger is the largest release of a plan."""
 
 
 @dataclass(frozen=True)
