@@ -23,7 +23,7 @@ from known_mixtures import DELTA, apart, em_fit, errors, known_mixture, theory
 BASE = {"n": 100_000, "d": 32, "k": 8, "epsilon": 1.0, "separation": 8.0}
 AXES = {
     "n": (5_000, 10_000, 30_000, 100_000, 300_000),
-    "d": (2, 8, 32, 128, 512),
+    "d": (2, 8, 32, 128),
     "k": (2, 8, 32, 64),
     "epsilon": (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, math.inf),
     "separation": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 16.0),
