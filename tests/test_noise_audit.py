@@ -11,6 +11,7 @@ from cloister.privacy import release as release_module
 from gradient_steps import GradientSteps
 from noise_audit import uncovered_events
 
+TWO = {"classes": [0, 1], "n_hint": 400}
 ESTIMATORS = [
     # Fixed, so that every fit has the same draws: noisy votes may or may not afford a lift.
     DPKMeans(3, init="gaussian", n_rounds=2, n_hint=400, plan_overrides={"least_rows": 0.0}),
@@ -24,9 +25,10 @@ ESTIMATORS = [
     DPGaussianMixture(1, "tied", classes=[0, 1], tilt=False),
     DPGaussianMixture(1, "full", classes=[0, 1]),
     DPGaussianMixture(1, "diag", classes=[0, 1]),
-    DPGaussianMixture(2, "spherical", classes=[0, 1]),
-    DPGaussianMixture(2, "full", classes=[0, 1]),
-    DPGaussianMixture(2, "low_rank", classes=[0, 1]),
+    DPGaussianMixture(2, "spherical", **TWO, plan_overrides={"least_rows": 0.0, "rounds": 2}),
+    DPGaussianMixture(2, "full", **TWO, plan_overrides={"least_rows": 1e9, "rounds": 2}),
+    DPGaussianMixture(2, "low_rank", **TWO, plan_overrides={"vote_cells": 0, "rounds": 2}),
+    DPGaussianMixture(1, row_transform="power:0.25", **TWO),
     GradientSteps(),
 ]
 
