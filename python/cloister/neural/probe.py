@@ -241,8 +241,7 @@ class Probe(ClassifierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row, shape (n,)."""
         places = np.argmax(self.predict_proba(X), axis=1)  # says so if nothing was fitted
-        labels: NDArray[Any] = self.classes_[places]
-        return labels
+        return np.asarray(self.classes_[places])
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the share of the rows of X whose predicted label is that of y."""
