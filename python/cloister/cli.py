@@ -225,6 +225,59 @@ def probe(
     cli_road.probe(origin, test, test_labels, normalize, out, random_state, as_json)
 
 
+@main.command("train-codec")
+@click.argument("images", metavar="[PUBLIC_IMAGES]", required=False)
+@click.option("--out", required=True, metavar="CODEC", help="Codec file to write.")
+@click.option("--public-data", metavar="WORDS", help='Which public images: "MNIST train".')
+@click.option(
+    "--procedural",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train on N images made by a formula, too or instead.",
+)
+@click.option("--image-shape", metavar="HxW[x3]", help="Of --procedural images alone: 28x28.")
+@click.option("--n-features", type=int, default=64, show_default=True, help="Of an embedding.")
+@click.option("--epochs", type=int, default=20, show_default=True, help="Passes over the images.")
+@click.option("--width", type=int, default=32, show_default=True, help="Channels, in eights.")
+@click.option("--kl-weight", type=float, default=0.0, help="Above 0: a VAE; 0.02 is common.")
+@click.option("--edge-weight", type=float, default=0.0, help="Weight of edges in the loss.")
+@click.option("--norm-bound", type=float, default=1.0, show_default=True, help="Public norm.")
+@click.option("--batch-size", type=int, default=128, show_default=True, help="Images of a step.")
+@click.option("--learning-rate", type=float, default=0.002, show_default=True, help="At its peak.")
+@click.option("--samples-dir", metavar="FOLDER", help="Pictures of images and reconstructions.")
+@click.option("--samples-every", type=int, default=5, show_default=True, help="In epochs.")
+@click.option("--resume", is_flag=True, help="Go on from CODEC.checkpoint, if it is there.")
+@click.option("--device", default="cpu", show_default=True, help="A torch device, such as cuda.")
+@click.option("--random-state", type=int, default=0, show_default=True, metavar="SEED")
+@json_option
+def train_codec(
+    images: str | None,
+    out: str,
+    public_data: str | None,
+    procedural: int | None,
+    image_shape: str | None,
+    resume: bool,
+    random_state: int,
+    as_json: bool,
+    **training: Any,
+) -> None:
+    """Train an autoencoder on PUBLIC_IMAGES, to embed and decode private ones later.
+
+    PUBLIC_IMAGES is a .npy file, or FILE.npz:KEY, of uint8 images of shape (n, height, width) or
+    (n, height, width, 3). They must be PUBLIC: a codec is published with all that it learnt, no
+    noise is added, and it has no privacy guarantee. Which images they are, their number and
+    digest stay in the file: `cloister info CODEC` shows them.
+
+    Interrupted, the training is kept in CODEC.checkpoint: give --resume to go on.
+    """
+    from cloister import cli_codec  # noqa: PLC0415
+
+    options = cli_codec.CodecOptions(
+        images, public_data, procedural, image_shape, out, resume, random_state, training
+    )
+    cli_codec.train(options, as_json)
+
+
 @main.command()
 @click.argument("model", metavar="[MODEL]", required=False)
 @click.option("--budget", metavar="LEDGER", help="Report on this ledger instead.")

@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import cloister
+from cloister import cli_codec
 from cloister.cli_output import emit, show_pairs, show_paragraph, show_table
 from cloister.cli_price import budget_state
 from cloister.errors import ModelFileError
@@ -49,6 +50,9 @@ def _installed(name: str) -> str | None:
 def model(path: str, as_json: bool) -> None:
     """Report what a model file says about itself."""
     kind, arrays, header = read_model(path)
+    if kind == "codec":
+        cli_codec.info(path, as_json)
+        return
     parameters = model_value(path, header, "parameters", dict)
     privacy = _guarantee(path, header)
     result = {

@@ -1,0 +1,42 @@
+"""The network of a convolutional codec on arrays of numpy; imported with torch alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cloister.neural.conv_layers import Architecture
+from cloister.neural.conv_network import Tensors, pixels_of
+from cloister.neural.conv_network import latents as latents_of
+
+
+def as_pixels(images: NDArray[np.uint8], device: str | torch.device) -> torch.Tensor:
+    """Return images of uint8 as pixels in [0, 1], of shape (n, colours, height, width)."""
+    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    batch = batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+    return batch.to(torch.float32) / 255
+
+
+def as_images(pixels: torch.Tensor, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return pixels in [0, 1] as images of uint8, of shape (n, *image_shape)."""
+    levels = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
+    batch = levels.permute(0, 2, 3, 1).reshape(-1, *image_shape)
+    return np.asarray(batch.cpu().numpy())
+
+
+def latents(
+    weights: Tensors, a: Architecture, images: NDArray[np.uint8], device: str
+) -> NDArray[np.float32]:
+    """Return the latents of one batch of images, shape (n, d)."""
+    with torch.inference_mode():
+        return np.asarray(latents_of(weights, a, as_pixels(images, device)).cpu().numpy())
+
+
+def images(
+    weights: Tensors, a: Architecture, latent: NDArray[np.float32], device: str
+) -> NDArray[np.uint8]:
+    """Return the images of one batch of latents."""
+    with torch.inference_mode():
+        moved = torch.from_numpy(latent).to(device)
+        return as_images(pixels_of(weights, a, moved), a.image_shape)

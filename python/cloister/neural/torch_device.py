@@ -1,0 +1,52 @@
+"""Torch devices, checked before anything runs on one, and threads for small work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cloister.errors import DeviceError
+from cloister.neural.optional_packages import need
+
+# Multiply-adds of a call below which torch's threads would mostly wait for each other: beside
+# other busy programs two threads made small networks four times slower than one.
+SMALL_CALL = 2**31
+
+
+@contextmanager
+def threads_for(multiply_adds: int) -> Iterator[None]:
+    """Let torch use one thread where calls are small; afterwards its threads are as before."""
+    torch = need("torch", "running a network", "torch")
+    before = torch.get_num_threads()
+    if multiply_adds < SMALL_CALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def torch_device(name: Any) -> tuple[Any, Any]:
+    """Return the torch module and the device of that name.
+
+    Parameters
+    ----------
+    name : str
+        Such as "cpu", "cuda" or "cuda:1".
+
+    Raises
+    ------
+    MissingDependency
+        If torch is not installed.
+    DeviceError
+        If there is no such device.
+    """
+    torch = need("torch", "running a network", "torch")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DeviceError(f"device={name!r} cannot be used: {reason}; 'cpu' always can") from error
+    return torch, device
