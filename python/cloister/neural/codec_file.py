@@ -21,7 +21,7 @@ from cloister.neural.public_data import PublicData
 KIND = "codec"
 FORMS = ("dct", "convolutional")
 LAYER = "network."
-DAMAGE = (CloisterError, AttributeError, KeyError, TypeError, ValueError, OverflowError)
+DAMAGE = (CloisterError, AttributeError, LookupError, TypeError, ValueError, OverflowError)
 
 Path = str | os.PathLike[str]
 

@@ -62,8 +62,7 @@ class CodecRun:
         order = np.random.default_rng([self.plan.seed, self.epoch]).permutation(len(self.training))
         noise = torch.Generator(device="cpu").manual_seed(_key(self.plan.seed, self.epoch))
         total = 0.0
-        # A caller's no_grad or inference_mode would make the backward pass fail.
-        with self._threads(self.plan.batch_size), torch.inference_mode(False), torch.enable_grad():
+        with self._threads(self.plan.batch_size):
             for first in range(0, len(order), self.plan.batch_size):
                 # Sorted: what is in the batch counts, and a memory map is read in one direction.
                 rows = np.sort(order[first : first + self.plan.batch_size])

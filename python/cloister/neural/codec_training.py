@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from cloister.neural.reconstruction_grid import SampleGrids
 from cloister.neural.row_norms import row_norms
 from cloister.neural.torch_device import torch_device
 from cloister.parameters import check_integer
+
+if TYPE_CHECKING:
+    from cloister.neural.codec_run import CodecRun
 
 # Held-out images that an epoch's error is measured on, and images that center and radius are.
 MOST_HELD_OUT = 2000
@@ -156,26 +159,38 @@ def train_codec(
     if len(images) < 2:
         raise InvalidInput(f"public_images holds {len(images)} image, but at least 2 are needed")
     a = Architecture.checked(images.shape[1:], n_features, width, plan.kl_weight > 0)
-    torch_device(device)
+    torch, _ = torch_device(device)
     grids = None if samples_dir is None else SampleGrids(Path(samples_dir), samples_every, epochs)
     public = PublicData.of(public_data, images)
     checkpoint = None if resume is None else Checkpoint(resume, a, plan, public)
     training, held_out = _split(images, plan)
     from cloister.neural.codec_run import CodecRun  # noqa: PLC0415 - torch is optional
 
-    run = CodecRun(a, plan, training, held_out, device)
-    if checkpoint is not None:
-        run.take(checkpoint.read())
-    with TrainingProgress(progress, plan.epochs, run.steps_per_epoch, run.epoch) as bar:
-        while run.epoch < plan.epochs:
+    # A caller's no_grad or inference_mode would otherwise make the backward pass fail.
+    with torch.inference_mode(False), torch.enable_grad():
+        run = CodecRun(a, plan, training, held_out, device)
+        if checkpoint is not None:
+            run.take(checkpoint.read())
+        _train(run, checkpoint, grids, progress)
+    return _finished(a, plan, public, run)
+
+
+def _train(
+    run: CodecRun,
+    checkpoint: Checkpoint | None,
+    grids: SampleGrids | None,
+    progress: bool | Callable[[Epoch], None],
+) -> None:
+    epochs = run.plan.epochs
+    with TrainingProgress(progress, epochs, run.steps_per_epoch, run.epoch) as bar:
+        while run.epoch < epochs:
             loss = run.run_epoch(bar.step)
             error = run.held_out_error()
             if checkpoint is not None:
                 checkpoint.write(run.state())
             if grids is not None:
                 grids.write(run.epoch, run.shown(), run.reconstructions())
-            bar.epoch(Epoch(run.epoch, plan.epochs, loss, error))
-    return _finished(a, plan, public, run, training)
+            bar.epoch(Epoch(run.epoch, epochs, loss, error))
 
 
 def _split(
@@ -186,16 +201,14 @@ def _split(
     return images[np.sort(order[n_held_out:])], images[order[:n_held_out]]
 
 
-def _finished(
-    a: Architecture, plan: CodecPlan, public: PublicData, run: Any, training: NDArray[np.uint8]
-) -> ConvCodec:
+def _finished(a: Architecture, plan: CodecPlan, public: PublicData, run: CodecRun) -> ConvCodec:
     """Return the codec, its latents centred and scaled by those of the public images."""
     error = run.held_out_error()
     described = {**plan.to_dict(), "held_out_error": error, "n_held_out": len(run.held_out)}
     parts: dict[str, Any] = {"norm_bound": plan.norm_bound, "public": public, "training": described}
     weights = run.weights()
     raw = ConvCodec(a, weights, center=np.zeros(a.n_features), radius=1.0, **parts)
-    latents = raw.use(device=run.device).latents(training[:MOST_MEASURED])
+    latents = raw.use(device=run.device).latents(run.training[:MOST_MEASURED])
     center = latents.mean(axis=0)
     norms = np.sort(row_norms(latents - center))
     radius = float(norms[int(WITHIN_RADIUS * (len(norms) - 1))])

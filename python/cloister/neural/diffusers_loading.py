@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -42,9 +41,9 @@ def check_source(name: Any) -> str:
             f"{type(name).__name__}"
         )
     text = os.fspath(name)
-    if Path(text).is_dir():
+    if os.path.isdir(text):  # a Path would take the empty text for the current folder
         return text
-    if Path(text).is_file():
+    if os.path.isfile(text):
         raise ModelFileError(
             f"name_or_folder: {text!r} is a file; name the folder that save_pretrained wrote"
         )

@@ -1,0 +1,306 @@
+"""Training of codecs: it learns, resumes bit for bit, and shows what it does."""
+
+import builtins
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cloister.errors import InvalidInput, InvalidType, MissingDependency, ModelFileError
+from cloister.neural import codec_progress, codec_run
+from cloister.neural.codec_training import Epoch
+from cloister.neural.decoders import train_codec
+from cloister.neural.public_data import PublicData, digest
+from cloister.neural.reconstruction_grid import grid
+from tiny_codecs import SHAPE, TINY, images, tiny_codec
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+def same(one, other):
+    return one.id == other.id and all(
+        np.array_equal(weight, other.weights[name]) for name, weight in one.weights.items()
+    )
+
+
+# --- it learns ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kl_weight", [0.0, 0.001])
+def test_it_learns_to_reconstruct(kl_weight):
+    errors = []
+    codec = tiny_codec(
+        (8, 8), n=400, epochs=12, n_features=24, kl_weight=kl_weight,
+        progress=lambda epoch: errors.append(epoch.held_out_error),
+    )  # fmt: skip
+    new = images(200, (8, 8), seed=5)
+    away = codec.decode(np.zeros((1, 24)))
+    mean_error = np.sqrt(np.square(new.astype(float) - away).mean())
+    error = np.sqrt(np.square(new.astype(float) - codec.decode(codec.encode(new))).mean())
+    assert error < 0.6 * mean_error
+    assert errors[-1] < 0.7 * errors[0]
+    assert codec.training["held_out_error"] == errors[-1]
+    assert 0.5 * error < errors[-1] < 2 * error
+    assert codec.training["n_held_out"] == 40
+
+
+def test_colour_images_are_learnt_too():
+    codec = tiny_codec((8, 9, 3), epochs=1)
+    assert codec.decode(codec.encode(images(2, (8, 9, 3)))).shape == (2, 8, 9, 3)
+
+
+def test_every_setting_changes_the_codec():
+    base = tiny_codec()
+    assert same(base, tiny_codec())
+    changes = [
+        {"random_state": 1}, {"epochs": 3}, {"batch_size": 17}, {"learning_rate": 1e-3},
+        {"kl_weight": 0.1}, {"edge_weight": 1.0}, {"norm_bound": 2.0}, {"width": 16},
+        {"n_features": 7}, {"validation_fraction": 0.2},
+    ]  # fmt: skip
+    ids = {base.id, *(tiny_codec(**change).id for change in changes)}
+    assert len(ids) == 1 + len(changes)
+    kl = {tiny_codec(kl_weight=0.1).id, tiny_codec(kl_weight=0.2).id}
+    assert len(kl) == 2
+
+
+def test_nothing_held_out():
+    codec = tiny_codec(validation_fraction=0.0)
+    assert codec.training["held_out_error"] is None
+    assert codec.training["n_held_out"] == 0
+
+
+def test_global_generators_and_modes_are_left_alone():
+    torch.manual_seed(3)
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    with torch.inference_mode():
+        codec = tiny_codec(kl_weight=0.1)
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert same(codec, tiny_codec(kl_weight=0.1))
+
+
+def test_the_callers_images_are_not_written_to():
+    given = images()
+    given.setflags(write=False)
+    before = given.copy()
+    train_codec(given, **TINY)
+    np.testing.assert_array_equal(given, before)
+
+
+# --- interruptions ------------------------------------------------------------------------------
+
+
+class Stop(BaseException):
+    pass
+
+
+def stop_after(epoch):
+    def progress(done):
+        if done.number == epoch:
+            raise Stop
+
+    return progress
+
+
+@pytest.mark.parametrize("kl_weight", [0.0, 0.05])
+@pytest.mark.parametrize("stops", [[1], [2], [1, 2, 3]])
+def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(
+    tmp_path, kl_weight, stops
+):
+    options = {"epochs": 4, "kl_weight": kl_weight}
+    whole = tiny_codec(**options)
+    file = tmp_path / "checkpoint"
+    for epoch in stops:
+        with pytest.raises(Stop):
+            tiny_codec(resume=file, progress=stop_after(epoch), **options)
+    told = []
+    resumed = tiny_codec(resume=str(file), progress=told.append, **options)
+    assert [epoch.number for epoch in told] == list(range(stops[-1] + 1, 5))
+    assert same(resumed, whole)
+    assert resumed.training == whole.training
+    assert same(tiny_codec(resume=file, **options), whole)  # nothing is left to do
+
+
+def test_an_interruption_within_an_epoch_repeats_that_epoch(tmp_path, monkeypatch):
+    file = tmp_path / "checkpoint"
+    steps = []
+    step = codec_run.CodecRun._step
+
+    def stopping(self, *arguments):
+        steps.append(self.epoch)
+        if len(steps) == 8:
+            raise Stop
+        return step(self, *arguments)
+
+    monkeypatch.setattr(codec_run.CodecRun, "_step", stopping)
+    with pytest.raises(Stop):
+        tiny_codec(resume=file, epochs=3)
+    assert steps[-1] == 2
+    monkeypatch.setattr(codec_run.CodecRun, "_step", step)
+    assert same(tiny_codec(resume=file, epochs=3), tiny_codec(epochs=3))
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    file = tmp_path / "checkpoint"
+    tiny_codec(resume=file)
+    for change, message in [
+        ({"epochs": 5}, r"is of a training with epochs=2, but this one has 5"),
+        ({"n_features": 3}, "n_features=6, but this one has 3"),
+        ({"random_state": 7}, "seed=0, but this one has 7"),
+        ({"n": 70}, "n_images=80, but this one has 70"),
+        ({"shape": (10, 12)}, r"image_shape=\[12, 10\], but this one has \[10, 12\]"),
+        ({"public_data": "others"}, "name='procedural images', but this one has 'others'"),
+    ]:
+        with pytest.raises(ModelFileError, match=message):
+            tiny_codec(resume=file, **change)
+    with pytest.raises(ModelFileError, match="sha256="):
+        train_codec(images(seed=1), resume=file, **TINY)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    file = tmp_path / "checkpoint"
+    tiny_codec(resume=file)
+    content = file.read_bytes()
+    file.write_bytes(content[:-9])
+    with pytest.raises(ModelFileError, match="damaged"):
+        tiny_codec(resume=file)
+    file.write_bytes(content.replace(b'\\"epoch\\":2', b'\\"epoch\\":9'))
+    with pytest.raises(ModelFileError, match="epoch 9 after 10 steps of 2 epochs"):
+        tiny_codec(resume=file)
+    with pytest.raises(ModelFileError, match=r"resume: .* is a directory"):
+        tiny_codec(resume=tmp_path)
+
+
+# --- what is seen -------------------------------------------------------------------------------
+
+
+def test_pictures_show_images_above_reconstructions(tmp_path):
+    folder = tmp_path / "pictures"
+    codec = tiny_codec(epochs=5, samples_dir=folder, samples_every=2)
+    names = ["epoch-0002.png", "epoch-0004.png", "epoch-0005.png"]
+    assert sorted(file.name for file in folder.iterdir()) == names
+    with Image.open(folder / names[-1]) as file:
+        picture = np.asarray(file)
+    factor = 6  # 12 pixels become at least 64
+    assert picture.shape == (2 * (12 * factor + 2), 8 * (10 * factor + 2))
+    first = picture[2 : 2 + 12 * factor : factor, 2 : 2 + 10 * factor : factor]
+    assert any(np.array_equal(first, image) for image in images())
+    below = picture[4 + 12 * factor :: factor, 2 : 2 + 10 * factor : factor]
+    expected = codec.decode(codec.encode(first[None]))[0].astype(int)
+    assert np.abs(below - expected).max() <= 1
+
+
+def test_a_grid_of_colour_images():
+    one = np.full((3, 64, 64, 3), 7, dtype=np.uint8)
+    assert grid(one, one).shape == (132, 198, 3)
+
+
+def test_progress_in_lines(capsys):
+    tiny_codec(progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2/2: loss 0.")
+    assert lines[1].endswith("grey levels off")
+    tiny_codec()
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_on_a_terminal(monkeypatch):
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(force_terminal=True, width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    monkeypatch.setattr(codec_progress, "_console", lambda: console)
+    with codec_progress.TrainingProgress(True, 2, 3, 1) as bar:
+        task = bar._bar.tasks[0]
+        assert (task.completed, task.total) == (3, 6)
+        bar.step()
+        bar.epoch(Epoch(2, 2, 0.5, 12.0))
+        assert task.completed == 4
+        assert (
+            task.description
+            == "epoch 2/2: loss 0.50000, held-out public images 12.00 grey levels off"
+        )
+    console.file.close()
+    assert codec_progress.describe(Epoch(1, 2, 0.5, None)) == "epoch 1/2: loss 0.50000"
+
+
+def test_public_data_is_described_by_its_pixels():
+    some = images(5)
+    assert digest(some) != digest(some[::-1])
+    assert digest(some) != digest(some.reshape(5, 10, 12))
+    assert digest(some) == digest(np.asfortranarray(some))
+    described = PublicData.of(" MNIST train ", some)
+    assert described.words() == f"MNIST train: 5 images, sha256 {digest(some)}"
+    assert PublicData.from_dict(described.to_dict()) == described
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+BAD = [
+    ({"public_data": ""}, InvalidType, "must say in words which public images .* never see"),
+    ({"public_data": None}, InvalidType, "must say in words"),
+    ({"epochs": 0}, InvalidInput, "epochs=0 is outside"),
+    ({"batch_size": 2.5}, InvalidType, "batch_size must be a whole number"),
+    ({"learning_rate": 0}, InvalidInput, r"learning_rate=0 is outside \(0, 1\]"),
+    ({"kl_weight": -1}, InvalidInput, "kl_weight=-1 is outside"),
+    ({"edge_weight": np.nan}, InvalidInput, "edge_weight=nan is outside"),
+    ({"validation_fraction": 0.9}, InvalidInput, "validation_fraction=0.9 is outside"),
+    ({"random_state": None}, InvalidType, "random_state must be an integer"),
+    ({"random_state": -1}, InvalidInput, "random_state=-1 is outside"),
+    ({"width": 20}, InvalidInput, "width=20 is no multiple of 8"),
+    ({"samples_every": 0}, InvalidInput, "samples_every=0 is outside"),
+    ({"progress": 1}, InvalidType, "progress must be True, False or a function"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "message"), BAD)
+def test_bad_settings(options, kind, message):
+    with pytest.raises(kind, match=message):
+        tiny_codec(**options)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (np.zeros((0, *SHAPE), np.uint8), InvalidInput, "holds 0 images, but at least 2"),
+        (np.zeros((1, *SHAPE), np.uint8), InvalidInput, "holds 1 image, but at least 2"),
+        (np.zeros((5, *SHAPE)), InvalidType, "must be an array of uint8 .* got float64"),
+        (np.zeros((5, 120), np.uint8), InvalidType, r"got ndarray of shape \(5, 120\)"),
+        (np.zeros((5, 12, 10, 4), np.uint8), InvalidInput, r"\(12, 10, 4\) is no"),
+        (np.zeros((5, 4, 4), np.uint8), InvalidInput, r"public_images=4 is outside \[8, 256\]"),
+        ("folder", InvalidType, "must be an array of shape"),
+    ],
+)
+def test_bad_images(given, kind, message):
+    with pytest.raises(kind, match=message):
+        train_codec(given, **TINY)
+
+
+def test_a_diverging_training_says_so(monkeypatch):
+    monkeypatch.setattr(codec_run, "_rate", lambda *_: 1e30)
+    with pytest.raises(InvalidInput, match=r"training diverged in epoch .* use a smaller one"):
+        tiny_codec()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    with pytest.raises(InvalidInput, match=r"samples_dir: .* cannot be made: No such file"):
+        tiny_codec(samples_dir=tmp_path / "a" / "b")
+
+
+@pytest.mark.parametrize(("missing", "options"), [("torch", {}), ("PIL", {"samples_dir": "x"})])
+def test_missing_packages_name_their_extra(missing, options, monkeypatch, tmp_path):
+    given = builtins.__import__
+
+    def refusing(name, *rest, **more):
+        if name.split(".")[0] == missing:
+            raise ImportError(f"no {name}")
+        return given(name, *rest, **more)
+
+    for name in [name for name in sys.modules if name.split(".")[0] == missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(builtins, "__import__", refusing)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingDependency, match=r'pip install "cloister\[torch\]"'):
+        tiny_codec(**options)

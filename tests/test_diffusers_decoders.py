@@ -1,0 +1,340 @@
+"""Adapters of diffusers, through their real loading code, on tiny models saved by this test."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import tiny_diffusers
+from cloister.errors import InvalidInput, InvalidType, MissingDependency, ModelFileError
+from cloister.neural.decoders import AutoencoderKLDecoder, Decoder, UnCLIPDecoder, check_decoder
+from cloister.neural.protocols import Encoder
+from tiny_diffusers import EMBEDDING, SIDE
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+CLIP = "clip-tiny"
+QUICK = {"encoder_id": CLIP, "num_inference_steps": 2, "local_files_only": True}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("diffusers")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    tiny_diffusers.tiny_vae(torch, shift_factor=0.25).save_pretrained(folder / "vae")
+    tiny_diffusers.tiny_vae(torch, in_channels=1).save_pretrained(folder / "grey")
+    tiny_diffusers.tiny_unclip(torch).save_pretrained(folder / "unclip")
+    torch.set_num_threads(threads)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vae(folder):
+    return AutoencoderKLDecoder(folder / "vae", local_files_only=True)
+
+
+@pytest.fixture(scope="module")
+def unclip(folder):
+    return UnCLIPDecoder(folder / "unclip", **QUICK)
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(size=(4, EMBEDDING))
+
+
+def images(n, shape=(SIDE, SIDE, 3)):
+    return np.random.default_rng(1).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+# --- AutoencoderKL ------------------------------------------------------------------------------
+
+
+def test_embeddings_are_scaled_posterior_means(folder, vae):
+    from diffusers import AutoencoderKL  # noqa: PLC0415
+
+    model = AutoencoderKL.from_pretrained(folder / "vae", low_cpu_mem_usage=False).eval()
+    some = images(3)
+    with torch.no_grad():
+        pixels = torch.from_numpy(some).permute(0, 3, 1, 2) / 127.5 - 1
+        mean = model.encode(pixels).latent_dist.mean
+        expected = ((mean - 0.25) * model.config.scaling_factor).flatten(1).numpy()
+    assert vae.latent_shape == (2, SIDE // 2, SIDE // 2)
+    assert vae.n_features == expected.shape[1] == 2 * 8 * 8
+    found = vae.encode(some)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found * 1.5 * np.sqrt(128), expected, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        made = model.decode(mean).sample / 2 + 0.5
+    wanted = (made * 255).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    assert np.abs(vae.decode(found) - wanted).max() <= 1
+
+
+def test_norms_stay_within_the_bound(folder):
+    tight = AutoencoderKLDecoder(folder / "vae", rms_bound=0.01, norm_bound=2.0)
+    norms = np.linalg.norm(tight.encode(images(3)).astype(np.float64), axis=1)
+    assert (norms <= 2).all()
+    np.testing.assert_allclose(norms, 2, rtol=1e-5)
+
+
+def test_a_vae_is_encoder_and_decoder_of_one_id(folder, vae):
+    assert isinstance(vae, Encoder)
+    assert isinstance(vae, Decoder)
+    assert vae.id == vae.encoder_id == AutoencoderKLDecoder(folder / "vae").id
+    others = [
+        AutoencoderKLDecoder(folder / "vae", norm_bound=2.0),
+        AutoencoderKLDecoder(folder / "vae", rms_bound=2.0),
+        AutoencoderKLDecoder(folder / "vae", image_size=(32, 24)),
+        AutoencoderKLDecoder(folder / "grey"),
+        AutoencoderKLDecoder(folder / "unclip", subfolder="vae"),
+    ]
+    assert len({vae.id, *(other.id for other in others)}) == 6
+    assert others[2].image_shape == (32, 24, 3)
+    assert others[2].encode(images(1, (32, 24, 3))).shape == (1, 2 * 16 * 12)
+    assert vae.public_data.startswith("that of ")
+
+
+def test_a_vae_of_one_channel_takes_grey_images(folder):
+    grey = AutoencoderKLDecoder(folder / "grey")
+    assert grey.image_shape == (SIDE, SIDE)
+    assert grey.decode(grey.encode(images(2, (SIDE, SIDE)))).shape == (2, SIDE, SIDE)
+
+
+def test_a_strict_vae_embeds_one_by_one(folder, vae):
+    strict = AutoencoderKLDecoder(folder / "vae", strict=True)
+    assert (vae.row_purity, strict.row_purity) == ("unchecked", "strict")
+    some = images(5)
+    expected = np.concatenate([strict.encode(image[None]) for image in some])
+    np.testing.assert_array_equal(strict.encode(some), expected)
+    np.testing.assert_allclose(vae.encode(some), expected, atol=1e-5)
+    assert strict.id == vae.id
+
+
+def test_half_precision(folder, vae):
+    half = AutoencoderKLDecoder(folder / "vae", dtype="bfloat16")
+    some = images(2)
+    np.testing.assert_allclose(half.encode(some), vae.encode(some), atol=2e-3)
+    assert half.decode(half.encode(some)).dtype == np.uint8
+
+
+def test_decoding_takes_any_finite_row(vae):
+    far = np.full((1, vae.n_features), 1e300)
+    expected = vae.decode(np.full((1, vae.n_features), 4 / np.sqrt(vae.n_features)))
+    assert np.abs(vae.decode(far).astype(int) - expected).max() <= 1
+    assert vae.decode(far[:0]).shape == (0, SIDE, SIDE, 3)
+
+
+# --- Stable unCLIP ------------------------------------------------------------------------------
+
+
+def test_an_image_is_a_function_of_its_embedding_and_the_seed(folder, unclip, rows):
+    made = unclip.decode(rows)
+    assert (made.shape, made.dtype) == ((4, SIDE, SIDE, 3), np.uint8)
+    assert len({image.tobytes() for image in made}) == 4
+    np.testing.assert_array_equal(unclip.decode(rows[::-1]), made[::-1])
+    np.testing.assert_array_equal(unclip.decode(rows[2:3]), made[2:3])
+    other = UnCLIPDecoder(folder / "unclip", seed=1, **QUICK)
+    assert (other.decode(rows) != made).mean() > 0.5
+    assert other.id != unclip.id
+    state = torch.get_rng_state()
+    unclip.decode(rows[:1])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_images_are_those_of_the_pipeline(folder, unclip, rows):
+    from diffusers import StableUnCLIPImg2ImgPipeline  # noqa: PLC0415
+
+    pipeline = StableUnCLIPImg2ImgPipeline.from_pretrained(
+        folder / "unclip", low_cpu_mem_usage=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    unit = rows[:1] / np.linalg.norm(rows[:1])
+    given = (unit * unclip.embedding_norm).astype(np.float32)
+    expected = pipeline(
+        prompt=[""],
+        image_embeds=torch.from_numpy(given),
+        generator=unclip._generator(given[0]),
+        num_inference_steps=2,
+        output_type="np",
+    ).images
+    difference = unclip.decode(rows[:1]).astype(int) - np.rint(255 * expected).astype(int)
+    assert np.abs(difference).max() <= 1
+
+
+def test_the_pipeline_is_given_the_norm_that_it_expects(folder, unclip, rows):
+    weights = load_file(folder / "unclip/image_normalizer/diffusion_pytorch_model.safetensors")
+    expected = np.sqrt(np.square(weights["mean"]).sum() + np.square(weights["std"]).sum())
+    assert unclip.embedding_norm == pytest.approx(float(expected))
+    assert expected > 3
+    np.testing.assert_array_equal(unclip.decode(rows * 8), unclip.decode(rows))  # direction alone
+    half = UnCLIPDecoder(folder / "unclip", embedding_norm=unclip.embedding_norm / 2, **QUICK)
+    assert (half.decode(rows) != unclip.decode(rows)).mean() > 0.3
+
+
+def test_batches_differ_in_last_bits_at_most(folder, unclip, rows):
+    together = UnCLIPDecoder(folder / "unclip", batch_size=3, **QUICK)
+    difference = together.decode(rows).astype(int) - unclip.decode(rows)
+    assert np.abs(difference).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"noise_level": 900}, {"guidance_scale": 1.0}, {"num_inference_steps": 3}, {"prompt": "a"}],
+)
+def test_choices_reach_the_pipeline(folder, unclip, rows, choice):
+    other = UnCLIPDecoder(folder / "unclip", **(QUICK | choice))
+    assert other.id != unclip.id
+    assert (other.decode(rows[:2]) != unclip.decode(rows[:2])).any()
+
+
+def test_an_image_size_of_ones_own(folder, rows):
+    large = UnCLIPDecoder(folder / "unclip", image_size=32, **QUICK)
+    assert large.decode(rows[:1]).shape == (1, 32, 32, 3)
+
+
+def test_an_unclip_decoder_knows_its_encoder(unclip):
+    assert isinstance(unclip, Decoder)
+    assert check_decoder(unclip, encoder_id=CLIP, n_features=EMBEDDING) is unclip
+    with pytest.raises(InvalidInput, match="of the encoder 'clip-tiny', but these are of 'dino'"):
+        check_decoder(unclip, encoder_id="dino")
+    assert unclip.decode(np.zeros((1, EMBEDDING))).shape == (1, SIDE, SIDE, 3)
+
+
+# --- what cannot be loaded ----------------------------------------------------------------------
+
+MAKERS = {
+    "vae": AutoencoderKLDecoder,
+    "unclip": lambda name, **options: UnCLIPDecoder(name, **QUICK, **options),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_folders_that_are_refused(folder, tmp_path, kind):
+    make = MAKERS[kind]
+    with pytest.raises(ModelFileError, match=r"there is no folder .*nowhere"):
+        make(tmp_path / "nowhere")
+    with pytest.raises(ModelFileError, match=r"there is no folder './nowhere'"):
+        make("./nowhere")
+    with pytest.raises(ModelFileError, match="there is no folder ''"):
+        make("")
+    with pytest.raises(ModelFileError, match=r"can be loaded from .*(config|model_index)\.json"):
+        make(tmp_path)
+    with pytest.raises(ModelFileError, match="can be loaded from 'nobody/nothing'"):
+        make("nobody/nothing")
+    (tmp_path / "file").write_text("weights")
+    with pytest.raises(ModelFileError, match="is a file; name the folder"):
+        make(tmp_path / "file")
+    with pytest.raises(InvalidType, match="name_or_folder must be a folder or a name"):
+        make(3)
+
+
+def test_a_model_of_another_class_is_refused(folder, tmp_path):
+    with pytest.raises(ModelFileError, match="holds the class UNet2DConditionModel, but Autoenc"):
+        AutoencoderKLDecoder(folder / "unclip", subfolder="unet")
+    with pytest.raises(ModelFileError, match="subfolder='vae'"):
+        AutoencoderKLDecoder(folder / "unclip")
+    shutil.copytree(folder / "unclip", tmp_path / "other")
+    index = tmp_path / "other" / "model_index.json"
+    described = json.loads(index.read_text()) | {"_class_name": "StableDiffusionPipeline"}
+    index.write_text(json.dumps(described))
+    with pytest.raises(ModelFileError, match="class StableDiffusionPipeline, but StableUnCLIP"):
+        UnCLIPDecoder(tmp_path / "other", **QUICK)
+
+
+PARTS = {
+    "vae": ("vae", "diffusion_pytorch_model.safetensors"),
+    "unclip": ("unclip/unet", "diffusion_pytorch_model.safetensors"),
+    "text": ("unclip/text_encoder", "model.safetensors"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_incomplete_and_damaged_weights_are_refused(folder, tmp_path, part):
+    inside, file = PARTS[part]
+    top = inside.split("/")[0]
+    shutil.copytree(folder / top, tmp_path / top)
+    weights = tmp_path / inside / file
+    make = MAKERS[top]
+    whole = load_file(weights)
+    name = next(name for name in whole if name.endswith("weight"))
+    save_file({n: w for n, w in whole.items() if n != name}, weights, {"format": "pt"})
+    with pytest.raises(ModelFileError, match=r"lacks 1 weights of its \w+ and has 0"):
+        make(tmp_path / top)
+    another = {n: w if n != name else np.zeros((3, 3), np.float32) for n, w in whole.items()}
+    save_file(another, weights, {"format": "pt"})
+    with pytest.raises(ModelFileError, match="name_or_folder: "):
+        make(tmp_path / top)
+    weights.write_bytes(b"no weights at all")
+    with pytest.raises(ModelFileError, match="can be loaded from"):
+        make(tmp_path / top)
+    weights.unlink()
+    with pytest.raises(ModelFileError, match="can be loaded from"):
+        make(tmp_path / top)
+
+
+def test_pickled_weights_are_never_opened(folder, tmp_path):
+    shutil.copytree(folder / "vae", tmp_path / "vae")
+    weights = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    state = {name: torch.from_numpy(w) for name, w in load_file(weights).items()}
+    torch.save(state, weights.with_suffix(".bin"))
+    weights.unlink()
+    with pytest.raises(ModelFileError, match="can be loaded from"):
+        AutoencoderKLDecoder(tmp_path / "vae")
+
+
+@pytest.mark.parametrize("package", ["diffusers", "transformers"])
+def test_missing_packages_name_their_extra(folder, monkeypatch, package):
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingDependency, match=r'pip install "cloister\[diffusers\]"'):
+        UnCLIPDecoder(folder / "unclip", **QUICK)
+
+
+BAD_VAE = [
+    ({"image_size": 17}, InvalidInput, "17 is no multiple of the model's reduction, 2; take 16"),
+    ({"image_size": (16, 16, 3)}, InvalidInput, "must be a number of pixels"),
+    ({"norm_bound": 0}, InvalidInput, "norm_bound=0 is outside"),
+    ({"rms_bound": -1}, InvalidInput, "rms_bound=-1 is outside"),
+    ({"dtype": "int8"}, InvalidInput, "dtype='int8' is not one of"),
+    ({"strict": 1}, InvalidType, "strict must be True or False"),
+    ({"batch_size": 0}, InvalidInput, "batch_size=0 is outside"),
+]
+BAD_UNCLIP = [
+    ({"encoder_id": ""}, InvalidType, "encoder_id must be the `id` of a CLIP encoder"),
+    ({"noise_level": 1000}, InvalidInput, r"noise_level=1000 is outside \[0, 999\]"),
+    ({"num_inference_steps": 0}, InvalidInput, "num_inference_steps=0 is outside"),
+    ({"guidance_scale": -1}, InvalidInput, "guidance_scale=-1 is outside"),
+    ({"embedding_norm": 0}, InvalidInput, r"embedding_norm=0 is outside \(0,"),
+    ({"image_size": 20}, InvalidInput, "image_size=20 is no multiple of 8; take 16"),
+    ({"prompt": None}, InvalidType, "prompt must be a text"),
+    ({"seed": -1}, InvalidInput, "seed=-1 is outside"),
+    ({"dtype": None}, InvalidInput, "dtype=None is not one of"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "message"), BAD_VAE)
+def test_bad_parameters_of_a_vae(folder, options, kind, message):
+    with pytest.raises(kind, match=message):
+        AutoencoderKLDecoder(folder / "vae", **options)
+
+
+@pytest.mark.parametrize(("options", "kind", "message"), BAD_UNCLIP)
+def test_bad_parameters_of_unclip(folder, options, kind, message):
+    with pytest.raises(kind, match=message):
+        UnCLIPDecoder(folder / "unclip", **(QUICK | options))
+
+
+def test_bad_embeddings(vae, unclip):
+    with pytest.raises(InvalidInput, match=r"\(2, 16\), but this AutoencoderKL needs \(n, 128\)"):
+        vae.decode(np.zeros((2, 16)))
+    with pytest.raises(InvalidInput, match=r"\(2, 128\), but this UnCLIPDecoder needs \(n, 16\)"):
+        unclip.decode(np.zeros((2, 128)))
+    with pytest.raises(InvalidInput, match="NaN or infinity in 1 of 1 rows"):
+        unclip.decode(np.full((1, 16), np.nan))
+    with pytest.raises(InvalidInput, match=r"\(1, 8, 8, 3\), but \(n, 16, 16, 3\) is needed"):
+        vae.encode(np.zeros((1, 8, 8, 3), np.uint8))
