@@ -71,6 +71,40 @@ def test_nothing_held_out():
     assert codec.training["n_held_out"] == 0
 
 
+def test_held_out_images_are_not_trained_on(monkeypatch):
+    seen = {}
+    start = codec_run.CodecRun.__init__
+
+    def spy(self, a, plan, training, held_out, device):
+        seen.update(training=training, held_out=held_out)
+        start(self, a, plan, training, held_out, device)
+
+    monkeypatch.setattr(codec_run.CodecRun, "__init__", spy)
+    tiny_codec(validation_fraction=0.25)
+    training, held_out = (
+        {image.tobytes() for image in seen[part]} for part in ("training", "held_out")
+    )
+    assert (len(training), len(held_out)) == (60, 20)
+    assert not training & held_out
+    assert training | held_out == {image.tobytes() for image in images()}
+
+
+def test_each_epoch_has_an_order_of_its_own(monkeypatch):
+    batches = []
+    step = codec_run.CodecRun._step
+
+    def spy(self, batch, generator):
+        batches.append(batch.copy())
+        return step(self, batch, generator)
+
+    monkeypatch.setattr(codec_run.CodecRun, "_step", spy)
+    tiny_codec(validation_fraction=0.0)
+    first, second = batches[:5], batches[5:]
+    for epoch in (first, second):
+        assert {i.tobytes() for part in epoch for i in part} == {i.tobytes() for i in images()}
+    assert any((a != b).any() for a, b in zip(first, second, strict=True))
+
+
 def test_global_generators_and_modes_are_left_alone():
     torch.manual_seed(3)
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from pyarrow.parquet import write_table
 from sklearn.datasets import load_digits
 
+from cloister.cli import main
 from source_files import table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,11 +25,12 @@ DOCUMENTS = [
     "docs/benchmarks.md",
     "docs/plan.md",
     "docs/quality.md",
+    "docs/decoders.md",
 ]
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def run(arguments, folder):
@@ -83,6 +86,45 @@ def test_ci_runs_the_readmes_own_test_command():
     assert command.startswith("python3 -m venv")
     assert command.endswith("pytest")
     assert "<!-- tests -->" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.fixture(scope="module")
+def images_folder(tmp_path_factory):
+    """What the guide to decoders names: private and public images, and a model of diffusers."""
+    import torch  # noqa: PLC0415
+
+    from tiny_diffusers import tiny_unclip  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("decoders")
+    digits = load_digits()
+    images = np.minimum(255, digits.images * 16).astype(np.uint8)
+    np.savez(folder / "private.npz", images=images[:1500], labels=digits.target[:1500])
+    np.savez(folder / "public.npz", images=images[1500:])
+    tiny_unclip(torch).save_pretrained(folder / "stable-unclip")
+    return folder
+
+
+GUIDE = (ROOT / "docs" / "decoders.md").read_text()
+
+
+# In this process, unlike those of the README: each process would import torch and diffusers anew.
+
+
+@pytest.mark.parametrize("code", blocks("python", GUIDE))
+def test_python_snippets_of_the_guide_to_decoders_run(code, images_folder, monkeypatch):
+    monkeypatch.chdir(images_folder)
+    exec(compile(code, "docs/decoders.md", "exec"), {"__name__": "__main__"})
+
+
+def test_commands_of_the_guide_to_decoders_run(images_folder, monkeypatch):
+    monkeypatch.chdir(images_folder)
+    text = "".join(blocks("bash", GUIDE)).replace("\\\n", " ")
+    commands = [line for line in text.splitlines() if line.startswith("cloister ")]
+    assert len(commands) == 3
+    for command in commands:
+        result = CliRunner().invoke(main, shlex.split(command)[1:])
+        assert result.exit_code == 0, result.stderr
+    assert (images_folder / "pictures" / "epoch-0002.png").exists()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -45,12 +45,13 @@ def _each(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _to_segment(plane: Plane, start: Field, end: Field) -> Field:
-    """Return distances to n line segments; ends of shape (n, 2) as (x, y)."""
+    """Return squared distances to n line segments; ends of shape (n, 2) as (x, y)."""
     along = end - start
     length = np.maximum(np.square(along).sum(axis=1), 1e-12)
     x, y = plane.x - _each(start[:, 0]), plane.y - _each(start[:, 1])
     share = np.clip((x * _each(along[:, 0]) + y * _each(along[:, 1])) / _each(length), 0, 1)
-    return np.asarray(np.hypot(x - share * _each(along[:, 0]), y - share * _each(along[:, 1])))
+    across, down = x - share * _each(along[:, 0]), y - share * _each(along[:, 1])
+    return np.asarray(across * across + down * down)
 
 
 def strokes(plane: Plane, n: int, generator: Generator) -> Field:
@@ -66,7 +67,7 @@ def strokes(plane: Plane, n: int, generator: Generator) -> Field:
         for start, end in pairwise(points):
             distance = np.where(present, _to_segment(plane, start, end), np.inf)
             nearest = np.minimum(nearest, distance)
-    return plane.cover(nearest - pen)
+    return plane.cover(np.sqrt(nearest) - pen)
 
 
 def polygons(plane: Plane, n: int, generator: Generator) -> Field:
