@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from cloister.errors import DeviceError, InvalidInput, InvalidType
-from cloister.neural import conv_network
+from cloister.neural import conv_network, conv_run
 from cloister.neural.conv_layers import Architecture
 from cloister.neural.padded_batches import in_batches
 from cloister.neural.protocols import Decoder, Encoder
@@ -105,12 +105,20 @@ def test_decoding_inverts_the_scaling(codec):
     assert np.abs(found - expected)[within].max() <= 1
 
 
-def test_a_strict_codec_embeds_one_by_one(codec):
-    some = images(70)
+def test_a_strict_codec_embeds_one_by_one(codec, monkeypatch):
+    some, sizes = images(70), []
+    latents = conv_run.latents
+
+    def spy(weights, a, part, device):
+        sizes.append(len(part))
+        return latents(weights, a, part, device)
+
+    monkeypatch.setattr(conv_run, "latents", spy)
     assert codec.row_purity == "unchecked"
     padded = codec.encode(some)
     assert codec.use(strict=True).row_purity == "strict"
     strict = codec.encode(some)
+    assert sizes == [64, 64] + [1] * 70
     one_by_one = np.concatenate([codec.encode(image[None]) for image in some])
     np.testing.assert_array_equal(strict, one_by_one)
     np.testing.assert_allclose(strict, padded, atol=1e-5)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -105,12 +106,16 @@ def test_a_vae_of_one_channel_takes_grey_images(folder):
     assert grey.decode(grey.encode(images(2, (SIDE, SIDE)))).shape == (2, SIDE, SIDE)
 
 
-def test_a_strict_vae_embeds_one_by_one(folder, vae):
+def test_a_strict_vae_embeds_one_by_one(folder, vae, monkeypatch):
     strict = AutoencoderKLDecoder(folder / "vae", strict=True)
+    sizes = []
+    encode = strict._encode
+    monkeypatch.setattr(strict, "_encode", lambda part: sizes.append(len(part)) or encode(part))
     assert (vae.row_purity, strict.row_purity) == ("unchecked", "strict")
     some = images(5)
     expected = np.concatenate([strict.encode(image[None]) for image in some])
     np.testing.assert_array_equal(strict.encode(some), expected)
+    assert set(sizes) == {1}
     np.testing.assert_allclose(vae.encode(some), expected, atol=1e-5)
     assert strict.id == vae.id
 
@@ -208,7 +213,7 @@ def test_an_unclip_decoder_knows_its_encoder(unclip):
 # --- what cannot be loaded ----------------------------------------------------------------------
 
 MAKERS = {
-    "vae": AutoencoderKLDecoder,
+    "vae": partial(AutoencoderKLDecoder, local_files_only=True),
     "unclip": lambda name, **options: UnCLIPDecoder(name, **QUICK, **options),
 }
 
