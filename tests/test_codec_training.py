@@ -75,9 +75,9 @@ def test_held_out_images_are_not_trained_on(monkeypatch):
     seen = {}
     start = codec_run.CodecRun.__init__
 
-    def spy(self, a, plan, training, held_out, device):
-        seen.update(training=training, held_out=held_out)
-        start(self, a, plan, training, held_out, device)
+    def spy(self, a, plan, given, rows, held_out, device):
+        seen.update(training=given[rows], held_out=held_out)
+        start(self, a, plan, given, rows, held_out, device)
 
     monkeypatch.setattr(codec_run.CodecRun, "__init__", spy)
     tiny_codec(validation_fraction=0.25)
@@ -121,6 +121,21 @@ def test_the_callers_images_are_not_written_to():
     before = given.copy()
     train_codec(given, **TINY)
     np.testing.assert_array_equal(given, before)
+
+
+def test_a_memory_map_is_read_a_batch_at_a_time(tmp_path, monkeypatch):
+    np.save(tmp_path / "images.npy", images())
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    kept = []
+    start = codec_run.CodecRun.__init__
+
+    def spy(self, a, plan, given, *rest):
+        kept.append(given)
+        start(self, a, plan, given, *rest)
+
+    monkeypatch.setattr(codec_run.CodecRun, "__init__", spy)
+    assert same(train_codec(mapped, **TINY), tiny_codec())
+    assert np.shares_memory(kept[0], mapped)
 
 
 # --- interruptions ------------------------------------------------------------------------------

@@ -44,14 +44,15 @@ class CodecRun:
         self,
         architecture: Architecture,
         plan: CodecPlan,
-        training: NDArray[np.uint8],
+        images: NDArray[np.uint8],
+        rows: NDArray[np.intp],
         held_out: NDArray[np.uint8],
         device: str,
     ) -> None:
         self.architecture, self.plan, self.device = architecture, plan, device
-        self.training, self.held_out = training, held_out
+        self.images, self.rows, self.held_out = images, rows, held_out
         self.epoch = self.steps = 0
-        self.steps_per_epoch = math.ceil(len(training) / plan.batch_size)
+        self.steps_per_epoch = math.ceil(len(rows) / plan.batch_size)
         drawn = conv_network.initial(architecture, _key(plan.seed, 0))
         self._weights = {name: w.to(device).requires_grad_() for name, w in drawn.items()}
         self._optimiser = torch.optim.Adam(self._weights.values(), lr=plan.learning_rate)
@@ -59,16 +60,16 @@ class CodecRun:
     def run_epoch(self, on_step: Callable[[], None]) -> float:
         """Go once over the images, in an order keyed by the epoch, and return the mean loss."""
         self.epoch += 1
-        order = np.random.default_rng([self.plan.seed, self.epoch]).permutation(len(self.training))
+        order = np.random.default_rng([self.plan.seed, self.epoch]).permutation(self.rows)
         noise = torch.Generator(device="cpu").manual_seed(_key(self.plan.seed, self.epoch))
         total = 0.0
         with self._threads(self.plan.batch_size):
             for first in range(0, len(order), self.plan.batch_size):
                 # Sorted: what is in the batch counts, and a memory map is read in one direction.
                 rows = np.sort(order[first : first + self.plan.batch_size])
-                total += self._step(self.training[rows], noise) * len(rows)
+                total += self._step(self.images[rows], noise) * len(rows)
                 on_step()
-        mean = total / len(self.training)
+        mean = total / len(self.rows)
         if not math.isfinite(mean):
             raise InvalidInput(
                 f"learning_rate={self.plan.learning_rate}: training diverged in epoch "
@@ -106,7 +107,7 @@ class CodecRun:
 
     def shown(self) -> NDArray[np.uint8]:
         """Return the public images of the pictures: held-out ones where there are any."""
-        return (self.held_out if len(self.held_out) else self.training)[:SHOWN_IMAGES]
+        return (self.held_out if len(self.held_out) else self.images)[:SHOWN_IMAGES]
 
     def reconstructions(self) -> NDArray[np.uint8]:
         """Return what the network makes of `shown`."""

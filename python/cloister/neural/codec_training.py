@@ -87,7 +87,7 @@ def train_codec(
     Parameters
     ----------
     public_images : array of shape (n, height, width) or (n, height, width, 3), uint8
-        At least 2; sides of 8 to 256 pixels.
+        At least 2; sides of 8 to 256 pixels. A memory map is read a batch at a time.
     public_data : str
         Which public images these are, in words, such as "MNIST train". With their number and
         digest it stays in the codec's file.
@@ -163,12 +163,12 @@ def train_codec(
     grids = None if samples_dir is None else SampleGrids(Path(samples_dir), samples_every, epochs)
     public = PublicData.of(public_data, images)
     checkpoint = None if resume is None else Checkpoint(resume, a, plan, public)
-    training, held_out = _split(images, plan)
+    rows, held_out = _split(len(images), plan)
     from cloister.neural.codec_run import CodecRun  # noqa: PLC0415 - torch is optional
 
     # A caller's no_grad or inference_mode would otherwise make the backward pass fail.
     with torch.inference_mode(False), torch.enable_grad():
-        run = CodecRun(a, plan, training, held_out, device)
+        run = CodecRun(a, plan, images, rows, images[held_out], device)
         if checkpoint is not None:
             run.take(checkpoint.read())
         _train(run, checkpoint, grids, progress)
@@ -193,12 +193,11 @@ def _train(
             bar.epoch(Epoch(run.epoch, epochs, loss, error))
 
 
-def _split(
-    images: NDArray[np.uint8], plan: CodecPlan
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    n_held_out = min(MOST_HELD_OUT, int(plan.validation_fraction * len(images)))
-    order = np.random.default_rng([plan.seed, 0]).permutation(len(images))
-    return images[np.sort(order[n_held_out:])], images[order[:n_held_out]]
+def _split(n: int, plan: CodecPlan) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the places of the images to train on, and of those held out."""
+    n_held_out = min(MOST_HELD_OUT, int(plan.validation_fraction * n))
+    order = np.random.default_rng([plan.seed, 0]).permutation(n)
+    return np.sort(order[n_held_out:]), order[:n_held_out]
 
 
 def _finished(a: Architecture, plan: CodecPlan, public: PublicData, run: CodecRun) -> ConvCodec:
@@ -208,7 +207,7 @@ def _finished(a: Architecture, plan: CodecPlan, public: PublicData, run: CodecRu
     parts: dict[str, Any] = {"norm_bound": plan.norm_bound, "public": public, "training": described}
     weights = run.weights()
     raw = ConvCodec(a, weights, center=np.zeros(a.n_features), radius=1.0, **parts)
-    latents = raw.use(device=run.device).latents(run.training[:MOST_MEASURED])
+    latents = raw.use(device=run.device).latents(run.images[run.rows[:MOST_MEASURED]])
     center = latents.mean(axis=0)
     norms = np.sort(row_norms(latents - center))
     radius = float(norms[int(WITHIN_RADIUS * (len(norms) - 1))])
