@@ -76,7 +76,6 @@ SPOILT = {
     Dropping: {"again"},
     ByPlace: {"other places", "copies of itself"},
     Remembering: {"again"},
-    ByThreads: {"other numbers of threads"},
 }
 
 
@@ -105,6 +104,15 @@ def test_a_module_whose_rows_depend_on_their_batch_is_found(module):
     assert found.largest_difference > 0
     assert "rows depend on their batch" in found.summary()
     assert spoilt.row_purity == "unchecked"
+
+
+def test_bits_that_change_with_the_number_of_threads_are_told_and_are_no_impurity():
+    found = encoder(ByThreads).check_row_purity(IMAGES)
+    assert found.differing_rows["other numbers of threads"] == 8
+    assert found.pure
+    assert found.largest_difference > 1e-5
+    assert found.summary().endswith("; other numbers of threads change them")
+    assert not encoder(ByThreads, strict=True).check_row_purity(IMAGES).largest_difference
 
 
 # torch itself refuses statistics of one row; nothing rules out what Python remembers.

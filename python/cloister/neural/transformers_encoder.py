@@ -151,6 +151,11 @@ def _tokens(transformers: Any, name: str, network: Any, tokenizer: Any) -> TextT
                     argument="tokenizer=...",
                 )
             ) from error
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # made of thin air, from config.json
+        found = f"the one made up for it knows {len(tokenizer)} tokens"
+        raise InvalidInput(
+            _UNTOLD.format(what="tokenizer", name=name, error=found, argument="tokenizer=...")
+        )
     config = getattr(network.config, "text_config", network.config)
     length = int(min(config.max_position_embeddings, tokenizer.model_max_length))
 
