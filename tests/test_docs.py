@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from PIL import Image
 from pyarrow.parquet import write_table
 from sklearn.datasets import load_digits
+from torchvision.models import mobilenet_v2
 
 from cloister.cli import main
 from source_files import table
@@ -26,6 +29,7 @@ DOCUMENTS = [
     "docs/plan.md",
     "docs/quality.md",
     "docs/decoders.md",
+    "docs/encoders.md",
 ]
 
 
@@ -58,6 +62,33 @@ def folder(tmp_path_factory):
 def test_python_snippets_run(code, folder):
     out = run([sys.executable, "-W", "error", "-c", code], folder)
     assert "differentially private" in out
+
+
+ENCODERS = (ROOT / "docs" / "encoders.md").read_text()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_python_snippets_of_encoders_run(place, folder):
+    snippets = blocks("python", ENCODERS)
+    assert len(snippets) == 2
+    said = run([sys.executable, "-W", "error", "-c", snippets[place]], folder)
+    assert ["A test found", "(40, 48)"][place] in said
+
+
+def test_command_line_snippets_of_encoders_run_in_order(folder):
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / "photos" / name).mkdir(parents=True)
+        for place in range(6):
+            pixels = rng.integers(0, 256, (60, 50 + place, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{place}.png")
+    torch.save(mobilenet_v2().state_dict(), folder / "mobilenet_v2.pth")
+    (block,) = blocks("bash", ENCODERS)
+    for command in block.replace("\\\n", " ").splitlines():
+        # Small batches: the check embeds about thirty of them.
+        more = ["--batch-size", "2"] if command.startswith("cloister embed") else []
+        run([sys.executable, "-m", "cloister", *shlex.split(command)[1:], *more], folder)
+    assert (folder / "pets.model").exists()
 
 
 def test_command_line_snippets_run_in_order(folder):

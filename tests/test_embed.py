@@ -3,15 +3,16 @@
 import subprocess
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torchvision.models import mobilenet_v2
 
-torch = pytest.importorskip("torch", reason="embeddings are computed with torch")
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "mobilenet_v2_imagenet.safetensors"
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture
@@ -20,41 +21,41 @@ def embed(monkeypatch):
     return import_module("embed")
 
 
-class Network:
-    """Stands for the encoder: 1280 feature maps, all equal to the red one."""
-
-    def __init__(self):
-        self.shapes = []
-
-    def __call__(self, pixels):
-        self.shapes.append(tuple(pixels.shape))
-        assert (pixels[:, 0] == pixels[:, 2]).all()
-        assert not pixels.requires_grad
-        return pixels[:, :1].expand(-1, 1280, -1, -1)
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save(mobilenet_v2().state_dict(), path)
+    return path
 
 
 def images(n):
     return np.random.default_rng(0).integers(0, 256, (n, 28, 28)).astype(np.uint8)
 
 
-def test_pixels_run_from_minus_one_to_one(embed):
-    flat = np.array([0, 255, 51], np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
-    features = embed.embed(Network(), flat, 96, 2)
-    np.testing.assert_allclose(features, np.array([[-1], [1], [-0.6]]) * np.ones(1280), atol=1e-6)
+def test_features_are_those_of_a_bare_loop_over_pixels_from_minus_one_to_one(embed, weights):
+    found = embed.encoder(weights, 64, 4).encode(images(6))
+    network = mobilenet_v2()
+    network.load_state_dict(torch.load(weights))
+    pixels = torch.from_numpy(images(6)).float()[:, None]
+    pixels = torch.nn.functional.interpolate(pixels, size=64, mode="bicubic")
+    with torch.no_grad():
+        maps = network.eval().features((pixels.clamp(0, 255) / 127.5 - 1).expand(-1, 3, -1, -1))
+    expected = maps.mean((2, 3)).numpy()
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_the_network_sees_batches_of_one_shape_and_rows_do_not_depend_on_them(embed):
-    network = Network()
-    features = embed.embed(network, images(7), 96, 3)
-    assert set(network.shapes) == {(3, 3, 96, 96)}
-    assert features.shape == (7, 1280)
-    assert features.dtype == np.float32
-    np.testing.assert_array_equal(embed.embed(Network(), images(7)[:4], 96, 3), features[:4])
+def test_rows_do_not_depend_on_their_batch(embed, weights):
+    encoder = embed.encoder(weights, 32, 3)
+    np.testing.assert_array_equal(encoder.encode(images(7)[:4]), encoder.encode(images(7))[:4])
+    assert encoder.check_row_purity(images(7)).pure
 
 
-def test_the_command_writes_a_set_that_the_benchmark_reads(embed, tmp_path, monkeypatch):
-    if not find_spec("torchvision") or not WEIGHTS.exists():
-        pytest.skip("needs torchvision and the weights in ../shared/data")
+@pytest.mark.data
+def test_the_command_writes_a_set_that_the_benchmark_reads(embed, tmp_path):
+    if not WEIGHTS.exists():
+        pytest.skip("needs the weights in ../shared/data")
     labels = np.arange(30) % 10
     arrays = {"x_train": images(30), "y_train": labels, "x_test": images(30), "y_test": labels}
     np.savez(tmp_path / "mnist.npz", **arrays)
@@ -68,3 +69,13 @@ def test_the_command_writes_a_set_that_the_benchmark_reads(embed, tmp_path, monk
     assert (found.rows >= 0).all()
     order = np.random.default_rng(0).permutation(30)[:20]
     np.testing.assert_array_equal(found.labels, labels[order])
+
+
+@pytest.mark.data
+def test_the_throughput_benchmark_runs(tmp_path):
+    if not WEIGHTS.exists():
+        pytest.skip("needs the weights in ../shared/data")
+    script = [sys.executable, str(ROOT / "benchmarks" / "bench_embed.py"), "--sizes", "32"]
+    options = ["--images", "8", "--batch", "4", "--turns", "1", "--threads", "1"]
+    done = subprocess.run([*script, *options], check=True, timeout=300, capture_output=True)
+    assert b"embed, strict" in done.stdout

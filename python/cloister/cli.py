@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cloister.cli_embed import embed
 from cloister.cli_output import Commands
 from cloister.version import __version__
 
@@ -56,6 +57,9 @@ def main(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+main.add_command(embed)
 
 
 def _count_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from cloister.cli_accuracy import NOT_COVERED, show_by_class
+from cloister.cli_encoder import check_test_encoder, with_encoder
 from cloister.cli_files import UnitRows, parse_classes
 from cloister.cli_options import FitOptions
 from cloister.cli_output import busy, emit, say, show_pairs, show_paragraph
@@ -23,6 +24,8 @@ def fit(options: FitOptions, as_json: bool) -> None:
     mu = checked_cost(options)
     if options.budget is not None:  # `fit` reserves anyway, but files are opened before
         refuse_debt(options, planned_budget(options, mu))
+    options = with_encoder(options)
+    check_test_encoder(options.road.test, options.encoder_id)
     rows = as_source(options.rows, "ROWS")
     labels = find_labels(options.labels, rows, "--labels")
     test = options.road.read_test(

@@ -57,6 +57,7 @@ class FitOptions:
     random_state: int | None
     dry_run: bool
     road: RoadOptions
+    row_purity: str | None = None  # told by the files of ROWS, not by an option
 
     def check(self) -> None:
         """Refuse combinations that mean nothing, and files that are not there; opens none."""
@@ -98,6 +99,7 @@ class FitOptions:
             "cache": self.cache,
             "fit_name": self.fit_name,
             "encoder_id": self.encoder_id,
+            "row_purity": self.row_purity,
             "random_state": self.random_state,
             "budget": budget,
         }

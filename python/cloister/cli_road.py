@@ -19,6 +19,7 @@ from cloister.cli_accuracy import (
     show_by_class,
     worst_pairs,
 )
+from cloister.cli_encoder import check_test_encoder
 from cloister.cli_files import (
     array_destination,
     check_array_file,
@@ -212,11 +213,15 @@ def new_probe(random_state: int | None) -> Probe:
     return Probe(random_state=0 if random_state is None else random_state)
 
 
-def train_probe(origin: str, random_state: int | None) -> Probe:
-    """Train the two-layer classifier on a file of synthetic rows, or on draws from a model file."""
+def train_probe(origin: str, random_state: int | None, test: str | None = None) -> Probe:
+    """Train the two-layer classifier on a file of synthetic rows, or on draws from a model file.
+
+    InvalidInput, before training, if `test` names rows of another encoder than the model's.
+    """
     classifier = new_probe(random_state)
     if not is_archive(origin):
         mixture = cloister.DPGaussianMixture.load(origin)
+        check_test_encoder(test, mixture.encoder_id)
         with busy("training the probe"):
             return classifier.fit_mixture(mixture, DEFAULT_SAMPLES)
     rows, labels = read_rows(ORIGIN, origin), read_array(ORIGIN, origin, "y")
@@ -282,7 +287,7 @@ def probe(
     read = {ORIGIN: origin, "--test": test, "--test-labels": test_labels}
     check_distinct({"--out": out}, read)
     measured = None if test is None else read_test(test, test_labels, normalize=normalize)
-    classifier = train_probe(origin, random_state)
+    classifier = train_probe(origin, random_state, test)
     found = {"probe": None if measured is None else measure(classifier, *measured)}
     classifier.save(out)
     accuracy, table = overall(found)["probe"], by_class(found)

@@ -80,8 +80,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Seeds public randomness only; never the noise.
     unsafe_noise_seed : int, optional
         Repeatable noise for tests and research. The object then states epsilon = infinity.
-    encoder_id : str, optional
-        Name of the public encoder that made the rows; travels with the model.
+    encoder_id, row_purity : str, optional
+        The public encoder that made the rows, and its purity; see `DPGaussianMixture`.
 
     Attributes
     ----------
@@ -131,6 +131,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         random_state: Any = None,
         unsafe_noise_seed: int | None = None,
         encoder_id: str | None = None,
+        row_purity: str | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.epsilon = epsilon
@@ -149,6 +150,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.random_state = random_state
         self.unsafe_noise_seed = unsafe_noise_seed
         self.encoder_id = encoder_id
+        self.row_purity = row_purity
 
     def shares(self, d: int | None = None) -> dict[str, float]:
         """Return the releases of `fit`, in order, and the share of mu^2 that each one takes.
@@ -222,14 +224,13 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         start = public_start(self, source.d)
         check_size(k, source.d, planned, start)
         grid = CodeGrid(source.d, parameters.clip_norm, normalize=transform is not None)
-        facts = {"public_seed": seed, "plan": self.shares(source.d)}
+        facts = {"public_seed": seed, "plan": (shares := self.shares(source.d))}
         public = public_parameters(self, source.d, facts)
         with private_session(
             parameters, source, lambda: encode_labels(None, source.n), public, grid
         ) as release:
             rng, init = np.random.default_rng(seed), kind_of_init(self, source.d)
-            mu, shares = parameters.mu_of_share(1.0), self.shares(source.d)
-            course = KMeansCourse(release, grid, mu, shares, rng)
+            course = KMeansCourse(release, grid, parameters.mu_of_share(1.0), shares, rng)
             centres, noisy_counts, n_iter, plan = course.run(
                 init, start, k, self.n_hint, plan_overrides(self)
             )

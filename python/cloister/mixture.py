@@ -31,11 +31,7 @@ from cloister.sources import (
     public_classes,
     with_features,
 )
-from cloister.transforms import (
-    check_transform,
-    transformed_grid,
-    transformed_source,
-)
+from cloister.transforms import check_transform, transformed_grid, transformed_source
 
 
 class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
@@ -97,6 +93,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         Repeatable noise for tests and research. The object then states epsilon = infinity.
     encoder_id : str, optional
         Name of the public encoder that made the rows; travels with the model.
+    row_purity : {"strict", "measured", "unchecked"}, optional
+        `encoder.row_purity`: decides whether the guarantee extends to the records behind the rows.
 
     Attributes
     ----------
@@ -158,6 +156,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         random_state: Any = None,
         unsafe_noise_seed: int | None = None,
         encoder_id: str | None = None,
+        row_purity: str | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -177,6 +176,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         self.random_state = random_state
         self.unsafe_noise_seed = unsafe_noise_seed
         self.encoder_id = encoder_id
+        self.row_purity = row_purity
 
     def shares(
         self, n_classes: int | None = None, n_features: int | None = None
@@ -292,9 +292,6 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         self._take(numbers if prior is None else numbers.with_class_prior(prior), untilted, plan)
         self.transform_ = self.row_transform
         self.privacy_ = state_guarantee(
-            release,
-            parameters,
-            classes_from_data=from_data,
-            transform=name,
+            release, parameters, classes_from_data=from_data, transform=name
         )
         return self

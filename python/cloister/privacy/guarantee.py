@@ -17,6 +17,9 @@ NOT_COVERED = (
     "stream cipher."
 )
 
+ROW_PURITIES = ("strict", "measured", "unchecked")
+"""What is known of an encoder's rows: see `cloister.neural.protocols.Encoder`."""
+
 UNIT_NORM = "unit norm"
 """The `transform` that scales each row to norm 1; a zero row stays zero."""
 
@@ -45,6 +48,8 @@ class PrivacyGuarantee:
         The public encoder that made the rows, if the owner named it.
     transform : str or None
         The public map of each row before it was encoded.
+    row_purity : {"strict", "measured", "unchecked"} or None
+        Whether the encoder makes a row of one record alone, as far as the owner said.
     """
 
     epsilon: float
@@ -57,6 +62,7 @@ class PrivacyGuarantee:
     unsafe_noise_seed: bool = False
     encoder_id: str | None = None
     transform: str | None = None
+    row_purity: str | None = None
 
     @classmethod
     def of(
@@ -128,11 +134,7 @@ class PrivacyGuarantee:
                 "and is thereby public: it does not hide whether a class is present at all."
             )
         made_by = f"the encoder {self.encoder_id!r}" if self.encoder_id else "an encoder"
-        conditions.append(
-            f"The guarantee is stated for the embeddings as the data set: if {made_by} computes a "
-            "row from more than that person's record (batch statistics, say), it does not extend "
-            "to the records behind them."
-        )
+        conditions.append(_about_records(made_by, self.row_purity))
         return conditions
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,6 +152,28 @@ class PrivacyGuarantee:
             values[name] = float(values[name])
         values["events"] = tuple(GaussianEvent(**event) for event in values["events"])
         return cls(**values)
+
+
+def _about_records(made_by: str, row_purity: str | None) -> str:
+    """Say whether the guarantee extends from the embeddings to the records behind them."""
+    if row_purity == "strict":
+        return (
+            "The guarantee extends from the embeddings to the records behind them, by this "
+            f"condition: {made_by} computed each embedding from one record alone, in a call of its "
+            "own, and was not fitted to these records."
+        )
+    if row_purity == "measured":
+        return (
+            "The guarantee is stated for the embeddings as the data set. A test found that "
+            f"{made_by} computes a row alike, bit for bit, whatever rows come with it: if that "
+            "holds for all rows, and it was not fitted to these records, the guarantee extends to "
+            "the records behind them."
+        )
+    return (
+        f"The guarantee is stated for the embeddings as the data set: if {made_by} computes a "
+        "row from more than that person's record (batch statistics, say), it does not extend "
+        "to the records behind them."
+    )
 
 
 def _up(value: float) -> str:

@@ -21,7 +21,7 @@ from cloister.engines import LocalEngine, StreamedEngine
 from cloister.errors import CloisterError, InvalidInput, InvalidType
 from cloister.parameters import check_choice, check_flag, check_integer, check_real
 from cloister.privacy.accounting import mu_from_epsilon
-from cloister.privacy.guarantee import PrivacyGuarantee
+from cloister.privacy.guarantee import ROW_PURITIES, PrivacyGuarantee
 from cloister.privacy.ledger import Budget, Reservation
 from cloister.privacy.ledger_checks import checked_name
 from cloister.privacy.release import Release
@@ -55,6 +55,8 @@ class PrivacyParameters:
         Repeatable noise for tests and research: promises nothing.
     encoder_id : str or None
         The public encoder that made the rows.
+    row_purity : {"strict", "measured", "unchecked"} or None
+        Whether it makes a row of one record alone.
     """
 
     epsilon: float
@@ -66,6 +68,7 @@ class PrivacyParameters:
     fit_name: str | None
     unsafe_noise_seed: int | None
     encoder_id: str | None
+    row_purity: str | None
 
     @classmethod
     def of(cls, estimator: Any) -> "PrivacyParameters":
@@ -114,6 +117,7 @@ class PrivacyParameters:
             cache=check_flag("cache", estimator.cache),
             budget=estimator.budget,
             unsafe_noise_seed=seed,
+            row_purity=_checked_purity(estimator.row_purity),
             **names,
         )
 
@@ -125,6 +129,10 @@ class PrivacyParameters:
     def mu_of_share(self, share: float) -> float:
         """Gaussian-DP parameter of a release that takes this share of mu^2."""
         return self.mu * (1 - SHARE_MARGIN) * float(np.sqrt(share))
+
+
+def _checked_purity(value: Any) -> str | None:
+    return None if value is None else check_choice("row_purity", value, ROW_PURITIES)
 
 
 @contextmanager
@@ -210,6 +218,7 @@ def state_guarantee(
         classes_from_data=classes_from_data,
         transform=transform,
         encoder_id=parameters.encoder_id,
+        row_purity=parameters.row_purity,
     )
 
 
