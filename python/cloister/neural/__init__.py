@@ -3,6 +3,8 @@
 Importing this package does not import torch; the first call that trains does.
 """
 
+from cloister.neural.image_labeller import ImageLabeller
 from cloister.neural.probe import Probe
+from cloister.neural.synthesizer import Synthesizer
 
-__all__ = ["Probe"]
+__all__ = ["ImageLabeller", "Probe", "Synthesizer"]
