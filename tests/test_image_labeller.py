@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from cloister import Budget, DPGaussianMixture
 from cloister.errors import InvalidInput, InvalidType, MissingDependency
 from cloister.neural import ImageLabeller, Probe
-from cloister.neural.encoded_images import EncodedImages, encode
+from cloister.neural.encoded_images import EncodedImages, encode, stored_images
 from noise_audit import uncovered_events
 from tiny_codec import TinyCodec, tiny_images
 
@@ -70,7 +70,7 @@ def test_embeddings_do_not_depend_on_batches_or_chunks(data):
     whole = codec.encode(images)
     for batch_size, rows in [(1, 7), (64, 900), (333, 100), (1000, None)]:
         for keep in (False, True):
-            source = EncodedImages(images, codec, batch_size, keep=keep)
+            source = EncodedImages(stored_images(images), codec, batch_size, keep=keep)
             codec.encoded = 0
             for _ in range(2):
                 chunks = [(first, part.copy()) for first, part in source.chunks(rows)]
@@ -81,7 +81,7 @@ def test_embeddings_do_not_depend_on_batches_or_chunks(data):
 
 
 def test_a_read_that_is_broken_off_keeps_nothing(data):
-    source = EncodedImages(data[0], TinyCodec(), 100, keep=True)
+    source = EncodedImages(stored_images(data[0]), TinyCodec(), 100, keep=True)
     next(iter(source.chunks(50)))
     parts = [part for _, part in source.chunks(900)]
     np.testing.assert_array_equal(parts[0], TinyCodec().encode(data[0]))

@@ -1,6 +1,7 @@
 """Private images as rows of embeddings, encoded a batch at a time while they are read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,33 @@ def image_array(images: Any, name: str = "images") -> NDArray[np.uint8]:
     return array
 
 
+@dataclass(frozen=True)
+class StoredImages:
+    """Images that are read a batch at a time.
+
+    Attributes
+    ----------
+    n : int
+        Their number.
+    shape : tuple of int, or None
+        Of each of them; None where they differ, or only reading tells.
+    read : callable
+        `read(start, stop)` returns these images as an encoder takes them.
+    """
+
+    n: int
+    shape: tuple[int, ...] | None
+    read: Callable[[int, int], Any]
+
+
+def stored_images(images: Any, name: str = "images") -> StoredImages:
+    """Take private images from what a caller gave: an array, see `image_array`."""
+    array = image_array(images, name)
+    return StoredImages(
+        len(array), array.shape[1:], lambda start, stop: np.asarray(array[start:stop])
+    )
+
+
 def check_encoder(encoder: Any, name: str = "encoder") -> Encoder:
     """Return `encoder` if it is one.
 
@@ -79,7 +107,7 @@ def encode(
         raise InvalidInput(
             "encoder=None, but images are to be encoded: load the model with its labeller_encoder"
         )
-    rows = EncodedImages(images, encoder, batch_size)
+    rows = EncodedImages(stored_images(images), encoder, batch_size)
     return np.concatenate([part for _, part in rows.chunks(batch_size)])
 
 
@@ -90,8 +118,7 @@ class EncodedImages:
 
     Parameters
     ----------
-    images : array, uint8
-        Checked already.
+    images : StoredImages
     encoder : Encoder
     batch_size : int
         Images that the encoder is given at a time.
@@ -102,9 +129,9 @@ class EncodedImages:
     rereadable = True
 
     def __init__(
-        self, images: NDArray[np.uint8], encoder: Encoder, batch_size: int, *, keep: bool = False
+        self, images: StoredImages, encoder: Encoder, batch_size: int, *, keep: bool = False
     ) -> None:
-        self.n, self.d = len(images), encoder.n_features
+        self.n, self.d = images.n, encoder.n_features
         self._images, self._encoder, self._batch_size = images, encoder, batch_size
         self._keep, self._kept = keep, np.empty((0, self.d), np.float32)
 
@@ -116,7 +143,7 @@ class EncodedImages:
     def _encoded(self) -> Iterator[NDArray[np.float32]]:
         kept = np.empty((self.n if self._keep else 0, self.d), np.float32)
         for first in range(0, self.n, self._batch_size):
-            batch = np.asarray(self._images[first : first + self._batch_size])
+            batch = self._images.read(first, min(first + self._batch_size, self.n))
             rows = np.asarray(self._encoder.encode(batch), dtype=np.float32)
             if rows.shape != (len(batch), self.d):
                 raise InvalidInput(

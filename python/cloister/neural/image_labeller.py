@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cloister.errors import InvalidType
 from cloister.mixture import DPGaussianMixture
-from cloister.neural.encoded_images import EncodedImages, check_encoder, encode, image_array
+from cloister.neural.encoded_images import EncodedImages, check_encoder, encode, stored_images
 from cloister.neural.image_guarantee import ImageGuarantee
 from cloister.neural.image_mixture import check_fit, mixture_for
 from cloister.neural.probe import Probe
@@ -91,9 +91,9 @@ class ImageLabeller(ClassifierMixin, BaseEstimator):
         -----
         Privacy cost: the mixture's (epsilon, delta), add/remove one image with its label.
         """
-        images = image_array(images)
+        stored = stored_images(images)
         own = self.checked_mixture(labels)
-        return self.fit_rows(EncodedImages(images, self.encoder, self.batch_size), labels, own)
+        return self.fit_rows(EncodedImages(stored, self.encoder, self.batch_size), labels, own)
 
     def checked_mixture(self, labels: Any) -> DPGaussianMixture:
         """Return the mixture to fit; refuse parameters that fit would refuse, reading no image."""
@@ -131,7 +131,7 @@ class ImageLabeller(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         asked = self.mixture_ if self.classifier_ is None else self.classifier_
-        return asked.predict_proba(encode(self.encoder, image_array(images), self.batch_size))
+        return asked.predict_proba(encode(self.encoder, images, self.batch_size))
 
     def predict(self, images: Any) -> NDArray[Any]:
         """Return the most probable class of each image, shape (n,); see `predict_proba`."""

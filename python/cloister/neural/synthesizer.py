@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from cloister.mixture import DPGaussianMixture
-from cloister.neural import image_files, synthesizer_file
-from cloister.neural.encoded_images import image_array
+from cloister.neural import sample_files, synthesizer_file
+from cloister.neural.encoded_images import stored_images
 from cloister.neural.image_guarantee import ImageGuarantee
 from cloister.neural.image_labeller import ImageLabeller
 from cloister.neural.picture_grid import class_rows, picture_grid
@@ -125,9 +125,9 @@ class Synthesizer(BaseEstimator):
         order; a fit that fails between them is taken up again under its `fit_name`, which the
         error names.
         """
-        images = image_array(images)
-        fits = plan_fits(self, images, labels)
-        mixture, labeller = make_fits(self, fits, images, labels)
+        stored = stored_images(images)
+        fits = plan_fits(self, stored, labels)
+        mixture, labeller = make_fits(self, fits, stored, labels)
         self.take(mixture, labeller, self.encoder.row_purity, float(self.mixture.epsilon))
         return self
 
@@ -236,14 +236,14 @@ class Synthesizer(BaseEstimator):
         ----------
         path : path
             `name.parquet`, `name.npz`, or a folder that is empty or not there: see
-            `cloister.neural.image_files.write_images`.
+            `cloister.neural.sample_files.write_samples`.
         n_samples, random_state, temperature, labels
             As in `sample`.
         resume : bool
             Go on with a folder that was interrupted, of the same draw.
         """
         stream = self.sample_batches(n_samples, random_state, temperature, labels=labels)
-        image_files.write_images(path, stream, n_samples, resume=resume)
+        sample_files.write_samples(path, stream, n_samples, resume=resume)
 
     def grid(
         self,

@@ -90,6 +90,22 @@ def read(cls: type[Any], path: Path, encoder: Any, decoder: Any, labeller_encode
         ) from error
 
 
+def image_shape_of(path: Path) -> tuple[int, ...]:
+    """Return the shape of a stored synthesizer's images, before there is a decoder.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is none.
+    """
+    _, _, header = read_model(path, "synthesizer")
+    codec = model_value(path, header, "codec", dict)
+    shape = model_value(path, codec, "image_shape", list)
+    if not all(isinstance(length, int) for length in shape):
+        raise ModelFileError(f"path: {fspath(path)!r} has a damaged image_shape: {shape}")
+    return tuple(shape)
+
+
 def _restore(
     cls: type[Any], path: Path, arrays: Arrays, header: dict[str, Any], given: tuple[Any, Any, Any]
 ) -> Any:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 
 from cloister.errors import InvalidInput, InvalidType
 from cloister.mixture import DPGaussianMixture
-from cloister.neural.encoded_images import EncodedImages, check_encoder
+from cloister.neural.encoded_images import EncodedImages, StoredImages, check_encoder
 from cloister.neural.image_labeller import MOST_IMAGES, ImageLabeller
 from cloister.neural.image_mixture import check_affordable, check_fit, mixture_for
 from cloister.neural.protocols import Decoder, Encoder
@@ -66,7 +65,7 @@ def check_codec(encoder: Encoder, decoder: Any) -> Decoder:
     return decoder
 
 
-def check_shape(images: NDArray[np.uint8], encoder: Encoder, decoder: Decoder) -> None:
+def check_shape(images: StoredImages, encoder: Encoder, decoder: Decoder) -> None:
     """Refuse images of another shape than the codec's.
 
     Encoders that scale images of any shape state no `image_shape`, and are given any.
@@ -78,15 +77,15 @@ def check_shape(images: NDArray[np.uint8], encoder: Encoder, decoder: Decoder) -
     stated = getattr(encoder, "image_shape", None)
     if stated is None:
         return
-    for name, shape in (("images", images.shape[1:]), ("decoder", decoder.image_shape)):
-        if tuple(shape) != tuple(stated):
+    for name, shape in (("images", images.shape), ("decoder", decoder.image_shape)):
+        if shape is not None and tuple(shape) != tuple(stated):
             raise InvalidInput(
                 f"{name}: of image shape {tuple(shape)}, but the encoder {encoder.id!r} is one of "
                 f"{tuple(stated)}; resize the images, or take a codec of their shape"
             )
 
 
-def plan_fits(synthesizer: Any, images: NDArray[np.uint8], labels: Any) -> PlannedFits:
+def plan_fits(synthesizer: Any, images: StoredImages, labels: Any) -> PlannedFits:
     """Check everything that can be checked before an image is encoded.
 
     Raises
@@ -167,7 +166,7 @@ def _share_classes(own: DPGaussianMixture, other: DPGaussianMixture) -> None:
 
 
 def make_fits(
-    synthesizer: Any, fits: PlannedFits, images: NDArray[np.uint8], labels: Any
+    synthesizer: Any, fits: PlannedFits, images: StoredImages, labels: Any
 ) -> tuple[DPGaussianMixture, ImageLabeller | None]:
     """Fit what was planned; images are encoded once by each encoder.
 

@@ -4,7 +4,6 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,14 +12,14 @@ from numpy.typing import NDArray
 
 from cloister.atomic_file import check_destination, replacing
 from cloister.errors import InvalidInput
-from cloister.neural.image_folder import check_folder, write_folder
 from cloister.neural.png import import_pillow, png_bytes
+from cloister.neural.sample_folder import check_folder, write_folder
 from cloister.sources.arrow_columns import import_pyarrow
 
 Batches = Iterable[tuple[NDArray[Any], ...]]
 
 
-def check_images_destination(
+def check_samples_destination(
     path: str | os.PathLike[str], argument: str = "path", *, resume: bool = False
 ) -> Path:
     """Check where images are to be written, and that what writes them is installed.
@@ -47,7 +46,7 @@ def check_images_destination(
     return check_folder(path, argument, resume=resume)
 
 
-def write_images(
+def write_samples(
     path: str | os.PathLike[str], batches: Batches, n: int, *, resume: bool = False
 ) -> None:
     """Write images and labels batch by batch; memory holds one batch.
@@ -75,7 +74,7 @@ def write_images(
     MissingDependency
         Without Pillow (for PNG) or pyarrow (for Parquet).
     """
-    target = check_images_destination(path, resume=resume)
+    target = check_samples_destination(path, resume=resume)
     suffix = target.suffix.lower()
     counted = _counted(batches, n)
     if suffix not in (".parquet", ".npz"):
@@ -134,6 +133,5 @@ def _write_npz(file: BinaryIO, batches: Iterator[Any], n: int) -> None:
                     np.lib.format.write_array_header_1_0(member, header)
                 member.write(np.ascontiguousarray(images).data)
                 found.append(labels)
-        buffer = BytesIO()
-        np.save(buffer, np.concatenate(found), allow_pickle=False)
-        archive.writestr(zipfile.ZipInfo("y.npy"), buffer.getvalue())
+        with archive.open(zipfile.ZipInfo("y.npy"), "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, np.concatenate(found), allow_pickle=False)
