@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cloister.cli_image_commands import sample_images, synthesize
+from cloister.cli_image_commands import evaluate_images, sample_images, synthesize
 from cloister.cli_output import Commands
 from cloister.cli_shared_options import (
     count_or_auto,
@@ -231,3 +231,4 @@ def demo(epsilon: float, delta: float, as_json: bool) -> None:
 
 main.add_command(synthesize)
 main.add_command(sample_images)
+main.add_command(evaluate_images)

@@ -122,3 +122,34 @@ def sample_images(
 
     options = cli_synthesize.SampleOptions(out, n_samples, grid, temperature, random_state)
     cli_synthesize.sample_images(model, codec, options, as_json)
+
+
+@click.command("evaluate-images")
+@click.argument("samples", metavar="SAMPLES")
+@click.argument("real", metavar="REAL")
+@click.option("--labels", metavar="FILE[:KEY]", help="Of SAMPLES; its y by default.")
+@click.option("--real-labels", metavar="FILE[:KEY]", help="Of REAL; its y by default.")
+@click.option("--training", metavar="FILE[:KEY]", help="The images that were fitted.")
+@codec_option
+@click.option("-k", "k", type=int, default=5, show_default=True, help="Neighbours.")
+@threads_option
+@json_option
+def evaluate_images(
+    samples: str,
+    real: str,
+    labels: str | None,
+    real_labels: str | None,
+    training: str | None,
+    codec: str,
+    k: int,
+    as_json: bool,
+) -> None:
+    """Compare synthetic images SAMPLES with held-out images REAL, in the space of a codec.
+
+    Frechet distance, precision, recall, density and coverage, whole and class by class; with
+    --training also whether samples are nearer to the images that were fitted than to REAL. All of
+    it is for the owner of the images: the guarantee does not cover it.
+    """
+    from cloister import cli_evaluate  # noqa: PLC0415
+
+    cli_evaluate.evaluate(samples, labels, real, real_labels, training, codec, k, as_json)
