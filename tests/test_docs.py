@@ -23,11 +23,21 @@ DOCUMENTS = [
     "docs/benchmarks.md",
     "docs/plan.md",
     "docs/quality.md",
+    "docs/synthesizer.md",
 ]
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands_in(text):
+    return [
+        line
+        for block in blocks("bash", text)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("cloister ")
+    ]
 
 
 def run(arguments, folder):
@@ -58,12 +68,7 @@ def test_python_snippets_run(code, folder):
 
 
 def test_command_line_snippets_run_in_order(folder):
-    commands = [
-        line
-        for block in blocks("bash")
-        for line in block.replace("\\\n", " ").splitlines()
-        if line.startswith("cloister ")
-    ]
+    commands = commands_in(README)
     commands += re.findall(r"`(cloister (?:probe|demo)[^`]*)`", README)
     assert len(commands) >= 4
     for command in commands:
@@ -83,6 +88,22 @@ def test_ci_runs_the_readmes_own_test_command():
     assert command.startswith("python3 -m venv")
     assert command.endswith("pytest")
     assert "<!-- tests -->" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_guide_to_synthesizers_runs_from_top_to_bottom(tmp_path):
+    pytest.importorskip("cloister.neural.decoders")
+    guide = (ROOT / "docs" / "synthesizer.md").read_text()
+    code = "\n".join(blocks("python", guide))
+    out = run([sys.executable, "-W", "error", "-c", code], tmp_path)
+    assert "(1000, 8, 8) uint8" in out
+    assert "differentially private" in out
+    assert len(list((tmp_path / "digits").glob("*/*.png"))) == 200
+    commands = commands_in(guide)
+    assert len(commands) == 4
+    for command in commands:
+        run([sys.executable, "-m", "cloister", *shlex.split(command)[1:]], tmp_path)
+    with np.load(tmp_path / "more.npz") as archive:
+        assert archive["x"].shape == (500, 8, 8)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

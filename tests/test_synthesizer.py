@@ -184,7 +184,8 @@ def test_the_weaker_encoder_decides_what_is_covered(data):
 def test_classes_read_off_the_labels_are_stated(data):
     with pytest.warns(PublicClassesWarning):
         model = synthesizer(False, classes=None).fit(*data)
-    assert "read off the data" in model.privacy_.statement()
+    assert model.privacy_.classes_from_data
+    assert "which was read off the data and is thereby public" in model.privacy_.statement()
     model = Synthesizer(
         model.encoder, mixture(classes=None), model.encoder, ImageLabeller(model.encoder, mixture())
     ).fit(*data)  # the labeller's list serves both
@@ -305,6 +306,31 @@ def test_bad_arguments_are_refused_before_an_image_is_encoded(data, tmp_path):
     assert ledger.mu_squared_spent == 0
     assert ledger.fits() == []
     good.fit(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_components": 0}, "n_components"),
+        ({"covariance_type": "round"}, "covariance_type"),
+        ({"tilt": True, "n_components": 2}, "^tilt=True"),
+        ({"plan_overrides": {"shares": {"mean": 1.0}}}, "shares"),
+        ({"clip_norm": 0.0}, "^clip_norm=0"),
+        ({"row_transform": "cube"}, "row_transform"),
+        ({"row_transform": "root", "clip_norm": 2.0}, "^clip_norm=2"),
+        ({"class_prior": [0.5, 0.3, 0.2], "classes": None}, "class_prior"),
+    ],
+)
+def test_a_bad_labeller_is_refused_before_the_first_fit_is_paid_for(
+    data, tmp_path, options, message
+):
+    codec, ledger = TinyCodec(), Budget(tmp_path / "ledger", "faces", 3.0, 1e-5)
+    own = mixture(budget=ledger, classes=[*CLASSES, 9])  # a class that has no image
+    labeller = ImageLabeller(codec, mixture(**{"classes": None, **options}))
+    with pytest.raises(InvalidInput, match=message):
+        Synthesizer(codec, own, codec, labeller).fit(*data)
+    assert codec.encoded == 0
+    assert ledger.fits() == []
 
 
 def test_bad_labels_cost_nothing(data, tmp_path):

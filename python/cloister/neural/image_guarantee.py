@@ -66,7 +66,7 @@ class ImageGuarantee(PrivacyGuarantee):
             images.delta,
             unsafe_noise_seed=any(part.unsafe_noise_seed for part in parts),
             clip_norm=images.clip_norm,
-            classes_from_data=any(part.classes_from_data for part in parts),
+            classes_from_data=images.classes_from_data,
             encoder_id=images.encoder_id,
             transform=images.transform,
             row_purity=row_purity,

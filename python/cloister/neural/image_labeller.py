@@ -11,7 +11,7 @@ from cloister.errors import InvalidType
 from cloister.mixture import DPGaussianMixture
 from cloister.neural.encoded_images import EncodedImages, check_encoder, encode, stored_images
 from cloister.neural.image_guarantee import ImageGuarantee
-from cloister.neural.image_mixture import check_fit, mixture_for
+from cloister.neural.image_mixture import mixture_for
 from cloister.neural.probe import Probe
 from cloister.neural.training import import_torch
 from cloister.parameters import check_integer
@@ -92,11 +92,11 @@ class ImageLabeller(ClassifierMixin, BaseEstimator):
         Privacy cost: the mixture's (epsilon, delta), add/remove one image with its label.
         """
         stored = stored_images(images)
-        own = self.checked_mixture(labels)
+        own = self.checked_mixture()
         return self.fit_rows(EncodedImages(stored, self.encoder, self.batch_size), labels, own)
 
-    def checked_mixture(self, labels: Any) -> DPGaussianMixture:
-        """Return the mixture to fit; refuse parameters that fit would refuse, reading no image."""
+    def checked_mixture(self) -> DPGaussianMixture:
+        """Return the mixture to fit; refuse other parameters that are none, reading no image."""
         encoder = check_encoder(self.encoder)
         check_integer("batch_size", self.batch_size, 1, MOST_IMAGES, way_out="256 is usual")
         if self.classifier is not None:
@@ -105,9 +105,7 @@ class ImageLabeller(ClassifierMixin, BaseEstimator):
                 raise InvalidType(f"classifier must be a cloister.neural.Probe, got {found}")
             self.classifier.check_parameters()
             import_torch()  # missing once the mixture is paid for, it would be found too late
-        own = mixture_for(encoder, self.mixture)
-        check_fit(own, encoder, labels)
-        return own
+        return mixture_for(encoder, self.mixture)
 
     def fit_rows(self, rows: Source, labels: Any, mixture: DPGaussianMixture) -> Self:
         """Fit `mixture`, as `checked_mixture` returned it, to embeddings made already."""

@@ -14,7 +14,7 @@ from cloister.privacy.accounting import mu_from_epsilon
 from cloister.privacy.ledger import RELATIVE_TOLERANCE, Budget
 from cloister.privacy.session import PrivacyParameters
 from cloister.sources import class_list
-from cloister.transforms import check_transform, transformed_grid
+from cloister.transforms import transformed_grid
 
 _GUESSED_ROWS = 1000  # for checks of a plan, which hold for any number
 _DEFAULT_NORM = 1.0
@@ -44,10 +44,10 @@ def mixture_for(encoder: Encoder, mixture: Any, name: str = "mixture") -> DPGaus
     return own
 
 
-def check_fit(mixture: DPGaussianMixture, encoder: Encoder, labels: Any) -> None:
+def check_second_fit(mixture: DPGaussianMixture, encoder: Encoder, labels: Any) -> None:
     """Refuse what `mixture.fit` would refuse, as far as no row is needed to see it.
 
-    Of two fits the second must not fail for its parameters once the first is paid for.
+    The first of two fits sees to itself; the second must not fail once the first is paid for.
 
     Raises
     ------
@@ -59,7 +59,6 @@ def check_fit(mixture: DPGaussianMixture, encoder: Encoder, labels: Any) -> None
         n_classes = len(class_list(mixture.classes))
     else:
         n_classes = 1 if labels is None else len(np.unique(np.asarray(labels)))
-    check_transform(mixture.row_transform, parameters.clip_norm)
     transformed_grid(mixture.row_transform, d, parameters.clip_norm)
     mixture.plan(_GUESSED_ROWS, d, n_classes)
     check_class_prior(mixture.class_prior, n_classes)

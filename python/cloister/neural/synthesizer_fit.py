@@ -11,7 +11,7 @@ from cloister.errors import InvalidInput, InvalidType
 from cloister.mixture import DPGaussianMixture
 from cloister.neural.encoded_images import EncodedImages, StoredImages, check_encoder
 from cloister.neural.image_labeller import MOST_IMAGES, ImageLabeller
-from cloister.neural.image_mixture import check_affordable, check_fit, mixture_for
+from cloister.neural.image_mixture import check_affordable, check_second_fit, mixture_for
 from cloister.neural.protocols import Decoder, Encoder
 from cloister.parameters import check_integer
 from cloister.privacy.session import PrivacyParameters
@@ -106,7 +106,6 @@ def plan_fits(synthesizer: Any, images: StoredImages, labels: Any) -> PlannedFit
             f"mixture: row_transform={own.row_transform!r} makes samples of norm 1, but embeddings "
             f"of {encoder.id!r} have norm up to {encoder.norm_bound:g}; leave row_transform out"
         )
-    check_fit(own, encoder, labels)
     if synthesizer.labeller is None:
         return PlannedFits(own)
     return _with_labeller(synthesizer, own, labels)
@@ -120,7 +119,7 @@ def _with_labeller(synthesizer: Any, own: DPGaussianMixture, labels: Any) -> Pla
     labeller = ImageLabeller(
         given.encoder, given.mixture, given.classifier, batch_size=given.batch_size
     )
-    other = labeller.checked_mixture(labels)
+    other = labeller.checked_mixture()
     _share_classes(own, other)
     if other.budget not in (None, own.budget):
         raise InvalidInput(
@@ -144,8 +143,7 @@ def _with_labeller(synthesizer: Any, own: DPGaussianMixture, labels: Any) -> Pla
         budget=own.budget,
         fit_name=None if name is None else f"{name} labeller",
     )
-    check_fit(own, synthesizer.encoder, labels)
-    check_fit(other, labeller.encoder, labels)
+    check_second_fit(other, labeller.encoder, labels)
     if own.budget is not None:
         check_affordable(own.budget, {str(fit.fit_name): fit for fit in (own, other)})
     return PlannedFits(own, labeller, other)
