@@ -43,11 +43,11 @@ def finite_rows(rows: Any, name: str, d: int | None = None) -> Rows:
 
 def squared_distances(a: Rows, b: Rows) -> Iterator[tuple[int, Rows]]:
     """Yield (index of first row, squared distances of some rows of `a` to all of `b`)."""
-    squares = np.einsum("nd,nd->n", b, b)
+    squares = np.einsum("ij,ij->i", b, b)
     size = max(1, CHUNK_VALUES // len(b))
     for first in range(0, len(a), size):
         part = a[first : first + size]
-        scale = np.einsum("nd,nd->n", part, part)[:, None] + squares
+        scale = np.einsum("ij,ij->i", part, part)[:, None] + squares
         block = scale - 2 * part @ b.T
         block[block < ZERO * scale] = 0.0
         yield first, block
