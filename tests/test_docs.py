@@ -30,11 +30,21 @@ DOCUMENTS = [
     "docs/quality.md",
     "docs/decoders.md",
     "docs/encoders.md",
+    "docs/synthesizer.md",
 ]
 
 
 def blocks(language, text=README):
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands_in(text):
+    return [
+        line
+        for block in blocks("bash", text)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("cloister ")
+    ]
 
 
 def run(arguments, folder):
@@ -92,12 +102,7 @@ def test_command_line_snippets_of_encoders_run_in_order(folder):
 
 
 def test_command_line_snippets_run_in_order(folder):
-    commands = [
-        line
-        for block in blocks("bash")
-        for line in block.replace("\\\n", " ").splitlines()
-        if line.startswith("cloister ")
-    ]
+    commands = commands_in(README)
     commands += re.findall(r"`(cloister (?:probe|demo)[^`]*)`", README)
     assert len(commands) >= 4
     for command in commands:
@@ -156,6 +161,20 @@ def test_commands_of_the_guide_to_decoders_run(images_folder, monkeypatch):
         result = CliRunner().invoke(main, shlex.split(command)[1:])
         assert result.exit_code == 0, result.stderr
     assert (images_folder / "pictures" / "epoch-0002.png").exists()
+def test_the_guide_to_synthesizers_runs_from_top_to_bottom(tmp_path):
+    pytest.importorskip("cloister.neural.decoders")
+    guide = (ROOT / "docs" / "synthesizer.md").read_text()
+    code = "\n".join(blocks("python", guide))
+    out = run([sys.executable, "-W", "error", "-c", code], tmp_path)
+    assert "(1000, 8, 8) uint8" in out
+    assert "differentially private" in out
+    assert len(list((tmp_path / "digits").glob("*/*.png"))) == 200
+    commands = commands_in(guide)
+    assert len(commands) == 4
+    for command in commands:
+        run([sys.executable, "-m", "cloister", *shlex.split(command)[1:]], tmp_path)
+    with np.load(tmp_path / "more.npz") as archive:
+        assert archive["x"].shape == (500, 8, 8)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

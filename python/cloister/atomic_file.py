@@ -56,13 +56,16 @@ def check_destination(
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[BinaryIO]:
+def replacing(target: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Yield a new file that takes the place of `target` once it is complete and on the disk.
 
     Parameters
     ----------
     target : path
         As `check_destination` returned it. After an error it is as it was before.
+    durable : bool
+        Wait for the disk. Without, for files by the thousand that can be made again, only a crash
+        of the machine may leave part of one.
     """
     # Not tempfile: its mode 0600 would stay with the file, against the user's umask.
     temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
@@ -70,13 +73,15 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:  # an interrupted write leaves nothing behind either
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    _sync_folder(target.parent)
+    if durable:
+        _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

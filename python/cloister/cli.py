@@ -9,42 +9,19 @@ from typing import Any
 import click
 
 from cloister.cli_embed import embed
+from cloister.cli_image_commands import evaluate_images, sample_images, synthesize
 from cloister.cli_output import Commands
+from cloister.cli_shared_options import (
+    count_or_auto,
+    delta_option,
+    epsilon_option,
+    json_option,
+    seed_option,
+    test_labels_option,
+    test_option,
+    threads_option,
+)
 from cloister.version import __version__
-
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-seed_option = click.option(
-    "--random-state", type=int, metavar="SEED", help="Seeds public randomness; never noise."
-)
-epsilon_option = click.option(
-    "--epsilon", type=float, default=1.0, show_default=True, help="Privacy loss of this fit."
-)
-delta_option = click.option(
-    "--delta", type=float, default=1e-5, show_default=True, help="Far below 1 over the rows."
-)
-test_option = click.option(
-    "--test", metavar="FILE.npz[:KEY]", help="Real rows to measure the accuracy on."
-)
-test_labels_option = click.option(
-    "--test-labels", metavar="FILE[:KEY]", help="Their labels; y of --test by default."
-)
-
-
-def _threads(context: click.Context, _: click.Parameter, threads: int | None) -> None:
-    if threads is not None:
-        import cloister  # noqa: PLC0415
-
-        cloister.set_num_threads(threads)
-        context.call_on_close(lambda: cloister.set_num_threads(None))
-
-
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    callback=_threads,
-    expose_value=False,
-    help="Threads of the kernels; all cores by default.",
-)
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -60,10 +37,6 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(embed)
-
-
-def _count_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    return value if value in (None, "auto") else int(click.INT(value))
 
 
 def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -85,7 +58,7 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
         delta_option,
         click.option(
             "--n-components",
-            callback=_count_or_auto,
+            callback=count_or_auto,
             metavar="INTEGER|auto",
             help="Mixture components a class; `auto` follows --n-hint, where nothing is tilted.",
         ),
@@ -311,3 +284,8 @@ def demo(epsilon: float, delta: float, as_json: bool) -> None:
     from cloister import cli_demo  # noqa: PLC0415
 
     cli_demo.demo(epsilon, delta, as_json)
+
+
+main.add_command(synthesize)
+main.add_command(sample_images)
+main.add_command(evaluate_images)

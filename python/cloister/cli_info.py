@@ -9,6 +9,7 @@ from cloister.cli_output import emit, show_pairs, show_paragraph, show_table
 from cloister.cli_price import budget_state
 from cloister.errors import ModelFileError
 from cloister.model_file import model_value, read_model
+from cloister.neural.image_guarantee import ImageGuarantee
 from cloister.privacy.guarantee import PrivacyGuarantee
 from cloister.privacy.ledger import Budget
 from cloister.version import __version__
@@ -81,7 +82,9 @@ def _guarantee(path: str, header: dict[str, Any]) -> PrivacyGuarantee | None:
     if "privacy" not in header:
         return None
     try:
-        return PrivacyGuarantee.from_dict(header["privacy"])
+        of_images = "row_purity" in header["privacy"]
+        kind = ImageGuarantee if of_images else PrivacyGuarantee
+        return kind.from_dict(header["privacy"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"path: {path!r} has a damaged guarantee: {error!r}") from error
 

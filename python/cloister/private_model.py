@@ -63,6 +63,19 @@ class PrivateModel(ABC):
         """
         check_is_fitted(self)
         require_private(self.privacy_, allow_unsafe)
+        write_model(path, self._kind, *self.contents(path))
+
+    def contents(self, path: str | PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return the arrays and the header that a file holds; `from_contents` undoes it.
+
+        For files that hold several models. `path` is for messages alone.
+
+        Raises
+        ------
+        InvalidInput
+            If parameters were changed after the fit.
+        """
+        check_is_fitted(self)
         header = {
             "parameters": public_parameters(self, self.n_features_in_, {}),
             "privacy": self.privacy_.to_dict(),
@@ -70,13 +83,13 @@ class PrivateModel(ABC):
         }
         arrays = self._arrays()
         try:
-            self._rebuilt(path, arrays, header)
+            self.from_contents(path, arrays, header)
         except (ModelFileError, TypeError, ValueError) as error:
             raise InvalidInput(
                 f"the model does not fit its own parameters any more ({error}); set them back to "
                 "those of the fit, or fit again"
             ) from error
-        write_model(path, self._kind, arrays, header)
+        return arrays, header
 
     def _checked(self, X: Any) -> Source:
         """Return the rows of `X`, which have the features of the fit."""
@@ -99,15 +112,22 @@ class PrivateModel(ABC):
             If the file is missing, damaged, of another kind or of a newer format.
         """
         _, arrays, header = read_model(path, cls._kind)
-        return cls._rebuilt(path, arrays, header)
+        return cls.from_contents(path, arrays, header)
 
     @classmethod
-    def _rebuilt(
+    def from_contents(
         cls,
         path: str | PathLike[str],
         arrays: Mapping[str, NDArray[Any]],
         header: Mapping[str, Any],
     ) -> Self:
+        """Undo `contents`; `path` is the file that held them.
+
+        Raises
+        ------
+        ModelFileError
+            If they are no whole model.
+        """
         parameters = model_value(path, header, "parameters", dict)
         guarantee = model_value(path, header, "privacy", dict)
         try:

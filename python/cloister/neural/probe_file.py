@@ -24,6 +24,11 @@ from cloister.whitening import PublicWhitening
 
 def write(probe: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted probe; a crash leaves the old file or the new one, never half of one."""
+    write_model(path, "probe", *contents(probe))
+
+
+def contents(probe: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the arrays and the header of a fitted probe; `from_contents` undoes it."""
     labels = probe.classes_
     if labels.dtype.kind not in "biufUO" or not all(_is_plain(c) for c in labels.tolist()):
         raise InvalidType(f"y: labels of dtype {labels.dtype} cannot be saved; use int or str")
@@ -44,12 +49,22 @@ def write(probe: Any, path: str | os.PathLike[str]) -> None:
         "second": probe.coefs_[1],
         "second_bias": probe.intercepts_[1],
     }
-    write_model(path, "probe", arrays, header)
+    return arrays, header
 
 
 def read(cls: type[Any], path: str | os.PathLike[str]) -> Any:
     """Read what `write` wrote into an instance of `cls`, or raise ModelFileError."""
     _, arrays, header = read_model(path, "probe")
+    return from_contents(cls, path, arrays, header)
+
+
+def from_contents(
+    cls: type[Any],
+    path: str | os.PathLike[str],
+    arrays: dict[str, NDArray[Any]],
+    header: dict[str, Any],
+) -> Any:
+    """Undo `contents`, or raise ModelFileError; `path` is the file that held them."""
     try:
         return _restore(cls, path, arrays, header)
     except ModelFileError:

@@ -98,10 +98,14 @@ class PrivacyGuarantee:
         return (
             f"This object is ({_up(self.epsilon)}, {_up(self.delta)})-differentially private in "
             "the central model. The unit of protection is one row: the guarantee compares data "
-            "sets that differ by adding or removing one row (one embedding with its label). It is "
+            f"sets that differ by adding or removing one row ({self._unit()}). It is "
             f"equivalently {_up(self.mu)}-Gaussian differentially private (rho = {_up(self.rho)} "
             "in zero-concentrated differential privacy), composed exactly over all releases."
         )
+
+    def _unit(self) -> str:
+        """Return what a row is."""
+        return "one embedding with its label"
 
     def _mechanisms(self) -> str:
         releases = "; ".join(
@@ -133,9 +137,12 @@ class PrivacyGuarantee:
                 "The guarantee is conditional on the list of classes, which was read off the data "
                 "and is thereby public: it does not hide whether a class is present at all."
             )
+        return [*conditions, self._scope()]
+
+    def _scope(self) -> str:
+        """Return how far the guarantee reaches behind the rows."""
         made_by = f"the encoder {self.encoder_id!r}" if self.encoder_id else "an encoder"
-        conditions.append(_about_records(made_by, self.row_purity))
-        return conditions
+        return _about_records(made_by, self.row_purity)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a file header; infinities become strings."""

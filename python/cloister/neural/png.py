@@ -1,0 +1,48 @@
+"""Images as PNG bytes and back, by Pillow."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloister.errors import MissingDependency
+
+
+def import_pillow() -> Any:
+    """Import Pillow's Image module, which only files of images need.
+
+    Raises
+    ------
+    MissingDependency
+    """
+    try:
+        from PIL import Image  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingDependency(
+            f'PNG files need Pillow ({error}): pip install "cloister[torch]", or pillow alone'
+        ) from error
+    return Image
+
+
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """Return a PNG file of an image of shape (height, width) or (height, width, 3).
+
+    Raises
+    ------
+    MissingDependency
+    """
+    buffer = BytesIO()
+    import_pillow().fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def pixels(path: Any) -> NDArray[np.uint8]:
+    """Return the pixels of an image file as they are; a file or its bytes in a stream.
+
+    Raises
+    ------
+    MissingDependency
+    """
+    with import_pillow().open(path) as image:
+        return np.asarray(image)
