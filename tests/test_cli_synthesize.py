@@ -177,3 +177,13 @@ def test_parameters_of_the_cosine_codec_are_numbers(made):
     assert isinstance(made[0][2]["keep"], int)
     with pytest.raises(InvalidInput, match="no NAME=NUMBER"):
         open_codec("dct:keep", (6, 6))
+
+
+@pytest.mark.usefixtures("made")
+def test_a_folder_of_samples_is_a_folder_of_images(folder):
+    run_json(f"{FIT} --samples {{samples}} -n 300 --random-state 3", folder)
+    told = run_json("synthesize {samples} --classes 3,5,8 --out {again} --epsilon 4", folder)
+    assert told["image_shape"] == [6, 6]
+    codec = TinyCodec()
+    model = Synthesizer.load(folder / "again", codec, codec)
+    assert model.classes_.tolist() == ["3", "5", "8"]

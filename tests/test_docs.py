@@ -161,8 +161,9 @@ def test_commands_of_the_guide_to_decoders_run(images_folder, monkeypatch):
         result = CliRunner().invoke(main, shlex.split(command)[1:])
         assert result.exit_code == 0, result.stderr
     assert (images_folder / "pictures" / "epoch-0002.png").exists()
+
+
 def test_the_guide_to_synthesizers_runs_from_top_to_bottom(tmp_path):
-    pytest.importorskip("cloister.neural.decoders")
     guide = (ROOT / "docs" / "synthesizer.md").read_text()
     code = "\n".join(blocks("python", guide))
     out = run([sys.executable, "-W", "error", "-c", code], tmp_path)

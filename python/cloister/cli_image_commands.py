@@ -84,9 +84,9 @@ def synthesize(
 ) -> None:
     """Fit private IMAGES and draw synthetic ones, as many as one likes.
 
-    IMAGES is a .npy file, or FILE.npz:KEY, of uint8 images of shape (n, height, width) or
-    (n, height, width, 3). The codec is public; a mixture of embeddings under --epsilon is all that
-    touches the images.
+    IMAGES is a folder of images, whose subfolders are their classes, or a .npy file, or
+    FILE.npz:KEY, of uint8 images of shape (n, height, width) or (n, height, width, 3). The codec is
+    public; a mixture of embeddings under --epsilon is all that touches the images.
     """
     from cloister import cli_synthesize  # noqa: PLC0415
 

@@ -15,12 +15,18 @@ from cloister.cli_price import budget_state
 from cloister.cli_road import check_distinct
 from cloister.errors import InvalidInput
 from cloister.neural import ImageLabeller, Synthesizer
-from cloister.neural.encoded_images import image_array
+from cloister.neural.encoded_images import image_array, stored_images
 from cloister.neural.sample_files import check_samples_destination
 from cloister.neural.synthesizer_file import image_shape_of
 from cloister.privacy.ledger import Budget
+from cloister.sources.file_names import split_key
 
 DEFAULT_IMAGES, DEFAULT_LABELS = "x", "y"
+
+
+def has_array_suffix(spec: str) -> bool:
+    """Whether images are an array file; a folder or a pattern of image files otherwise."""
+    return split_key(spec)[0].lower().endswith((".npy", ".npz"))
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,8 @@ class SynthesizeOptions:
         for name in ("budget_epsilon", "budget_delta", "fit_name"):
             if self.budget is None and getattr(self, name) is not None:
                 raise click.UsageError(f"--{name.replace('_', '-')} needs --budget and --dataset")
-        check_array_file("IMAGES", self.images)
+        if has_array_suffix(self.images):
+            check_array_file("IMAGES", self.images)
         if self.labels is not None:
             check_labels("--labels", self.labels)
         check_destination(self.out, "--out")
@@ -103,13 +110,20 @@ class SynthesizeOptions:
             {"IMAGES": self.images, "--labels": self.labels, "--budget": self.budget},
         )
 
+    def _classes(self) -> list[int] | list[str] | None:
+        """Return the list of classes; those of folders are names."""
+        classes = parse_classes(self.classes)
+        if classes is None or self.labels is not None or has_array_suffix(self.images):
+            return classes
+        return [str(name) for name in classes]
+
     def synthesizer(self, image_shape: tuple[int, ...], budget: Budget | None) -> Synthesizer:
         """Return it, not fitted."""
         codec = open_codec(self.codec, image_shape)
         given = {name: value for name, value in self.mixture.items() if value is not None}
         mixture = cloister.DPGaussianMixture(
             **given,
-            classes=parse_classes(self.classes),
+            classes=self._classes(),
             budget=budget,
             fit_name=self.fit_name,
             random_state=self.drawn.random_state,
@@ -124,15 +138,18 @@ class SynthesizeOptions:
 def synthesize(options: SynthesizeOptions, as_json: bool) -> None:
     """Fit, save, draw and report."""
     options.check()
-    images = image_array(read_array("IMAGES", options.images, DEFAULT_IMAGES), "IMAGES")
+    images: Any = options.images
     labels = None
+    if has_array_suffix(options.images):
+        images = image_array(read_array("IMAGES", options.images, DEFAULT_IMAGES), "IMAGES")
     if options.labels is not None:
         labels = read_array("--labels", options.labels, DEFAULT_LABELS)
     budget = None
     if options.budget is not None and options.dataset is not None:
         total = (options.budget_epsilon, options.budget_delta)
         budget = Budget(options.budget, options.dataset, *total)
-    model = options.synthesizer(images.shape[1:], budget)
+    first = stored_images(images, "IMAGES").read(0, 1)[0]
+    model = options.synthesizer(first.shape, budget)
     with busy(f"fitting images at epsilon={options.mixture['epsilon']:g}"):
         model.fit(images, labels)
     model.save(options.out)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput, InvalidType
 from cloister.neural.image_guarantee import PURITIES
+from cloister.neural.image_source import StoredImages as Readable
+from cloister.neural.images import as_images
 from cloister.neural.protocols import Encoder
 from cloister.sources.protocol import gathered
 
@@ -54,15 +56,32 @@ class StoredImages:
         Of each of them; None where they differ, or only reading tells.
     read : callable
         `read(start, stop)` returns these images as an encoder takes them.
+    labels : array of shape (n,), or None
+        Their classes, where the images come with them.
     """
 
     n: int
     shape: tuple[int, ...] | None
     read: Callable[[int, int], Any]
+    labels: NDArray[Any] | None = None
 
 
 def stored_images(images: Any, name: str = "images") -> StoredImages:
-    """Take private images from what a caller gave: an array, see `image_array`."""
+    """Take private images from what a caller gave: see `cloister.neural.images.as_images`.
+
+    Raises
+    ------
+    InvalidInput, InvalidType
+        As it does, and for images that can be read only once.
+    """
+    if not isinstance(images, np.ndarray):
+        source = as_images(images, name)
+        if not isinstance(source, Readable) or source.n is None:
+            raise InvalidType(
+                f"{name} is a stream of batches, which is read once, but 2 fits may read images; "
+                "give an array, a folder or a list of files"
+            )
+        return StoredImages(source.n, None, source.read, source.labels)
     array = image_array(images, name)
     return StoredImages(
         len(array), array.shape[1:], lambda start, stop: np.asarray(array[start:stop])

@@ -38,7 +38,7 @@ def mixture_for(encoder: Encoder, mixture: Any, name: str = "mixture") -> DPGaus
             "leave encoder_id out"
         )
     own: DPGaussianMixture = clone(mixture)
-    own.set_params(encoder_id=encoder.id)
+    own.set_params(encoder_id=encoder.id, row_purity=encoder.row_purity)
     if own.row_transform is None and own.clip_norm == _DEFAULT_NORM:
         own.set_params(clip_norm=float(encoder.norm_bound))
     return own

@@ -86,10 +86,12 @@ class Synthesizer(FittedSynthesizer, BaseEstimator):
 
         Parameters
         ----------
-        images : array of shape (n, height, width) or (n, height, width, 3), uint8
-            Private images; a memory map is read a batch at a time.
+        images : array of shape (n, height, width) or (n, height, width, 3), uint8; or images
+            Private images; a memory map is read a batch at a time, and so are folders and whatever
+            else `cloister.neural.images.as_images` takes that can be read twice.
         labels : array-like of shape (n,), optional
-            Their classes, integers or strings; None is one class.
+            Their classes, integers or strings; None is those of the folders that images lie in,
+            or else one class.
 
         Returns
         -------
@@ -111,6 +113,7 @@ class Synthesizer(FittedSynthesizer, BaseEstimator):
         error names.
         """
         stored = stored_images(images)
+        labels = stored.labels if labels is None else labels
         fits = plan_fits(self, stored, labels)
         mixture, labeller = make_fits(self, fits, stored, labels)
         self.take(mixture, labeller, self.encoder.row_purity, float(self.mixture.epsilon))
