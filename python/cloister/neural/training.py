@@ -167,7 +167,7 @@ class _Run:
         best, best_epoch, step = self._snapshot(), 0, 0
         for epoch in range(1, plan.max_epochs + 1):
             for examples in self.examples.training(epoch, batch, self._shuffle):
-                self._step(examples, _rate(plan.learning_rate, step, n_steps))
+                self._step(examples, rate_of_step(plan.learning_rate, step, n_steps))
                 step += 1
             if self.examples.n_held_out == 0:
                 best, best_epoch = self._snapshot(), epoch
@@ -232,7 +232,7 @@ class _Run:
         return [parameter.detach().numpy().copy() for parameter in self.parameters]
 
 
-def _rate(peak: float, step: int, n_steps: int) -> float:
+def rate_of_step(peak: float, step: int, n_steps: int) -> float:
     """Learning rate of one step: linear warm-up times cosine decay to zero."""
     warm_up = min(1.0, (step + 1) / max(1.0, WARM_UP * n_steps))
     return peak * warm_up * 0.5 * (1 + math.cos(math.pi * step / n_steps))
