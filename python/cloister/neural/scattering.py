@@ -204,13 +204,13 @@ class ScatteringEncoder:
 
     def _average(self, maps: NDArray[np.float32], step: int) -> NDArray[np.float32]:
         rows, columns = self._averages[step]
-        averaged: NDArray[np.float32] = rows @ maps @ columns.T
-        return averaged
+        return np.asarray(rows @ maps @ columns.T, np.float32)
 
     def _mirrored(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if image.ndim == 3:  # luma of ITU-R BT.601, in whole numbers and so exact
-            image = image.astype(np.int32) @ np.array([299, 587, 114], np.int32) / np.float32(1000)
-        grey: NDArray[np.float32] = image.astype(np.float32) / np.float32(255)
+        luma: NDArray[Any] = image
+        if image.ndim == 3:  # ITU-R BT.601, in whole numbers and so exact
+            luma = image.astype(np.int32) @ np.array([299, 587, 114], np.int32) / 1000
+        grey = luma.astype(np.float32) / np.float32(255)
         missing = [whole - length for whole, length in zip(self._padded, grey.shape, strict=True)]
         edges = [(extra // 2, extra - extra // 2) for extra in missing]
         return np.pad(grey, edges, mode="reflect")
