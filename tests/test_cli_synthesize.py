@@ -11,7 +11,7 @@ import pytest
 from cloister.cli_codec_option import open_codec
 from cloister.errors import InvalidInput, ModelFileError
 from cloister.neural import Synthesizer
-from cloister.neural.png import pixels
+from cloister.neural.png import pixels, png_bytes
 from command_line import run, run_json
 from tiny_codec import TinyCodec, tiny_images
 
@@ -69,6 +69,23 @@ def test_one_command_fits_saves_and_draws(folder, made):
     np.testing.assert_array_equal([pixels(path) for path in written], images)
     assert [path.parent.name for path in written] == [str(label) for label in labels]
     assert pixels(folder / "grid.png").shape == (3 * 8 - 2, 10 * 8 - 2)
+
+
+def test_colours_of_one_image_do_not_decide_what_is_released(folder, made):
+    images, _ = tiny_images(9)
+    for i, image in enumerate(images):
+        target = folder / "pictures" / str(i % 3) / f"{i}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(png_bytes(image))
+    line = "synthesize {pictures} --classes 0,1,2 --epsilon 4 --n-hint 9 --out {m}"
+    assert run_json(line, folder)["image_shape"] == [6, 6]
+    coloured = np.repeat(images[0][..., None], 3, axis=-1)
+    (folder / "pictures" / "0" / "last.png").write_bytes(png_bytes(coloured))
+    refused = run(line.replace("{m}", "{other}"), folder)
+    assert refused.exit_code == 2
+    assert "of the 10 images" in refused.stderr
+    assert "some are grey and some have colours" in refused.stderr
+    assert not (folder / "other").exists()
 
 
 def test_samples_are_drawn_later_with_the_same_codec(folder, made):

@@ -16,6 +16,8 @@ from cloister.cli_road import check_distinct
 from cloister.errors import InvalidInput
 from cloister.neural import ImageLabeller, Synthesizer
 from cloister.neural.encoded_images import image_array, stored_images
+from cloister.neural.image_files import Pictures
+from cloister.neural.images import as_images
 from cloister.neural.sample_files import check_samples_destination
 from cloister.neural.synthesizer_file import image_shape_of
 from cloister.privacy.ledger import Budget
@@ -138,10 +140,7 @@ class SynthesizeOptions:
 def synthesize(options: SynthesizeOptions, as_json: bool) -> None:
     """Fit, save, draw and report."""
     options.check()
-    images: Any = options.images
-    labels = None
-    if has_array_suffix(options.images):
-        images = image_array(read_array("IMAGES", options.images, DEFAULT_IMAGES), "IMAGES")
+    images, labels = _images(options.images), None
     if options.labels is not None:
         labels = read_array("--labels", options.labels, DEFAULT_LABELS)
     budget = None
@@ -159,6 +158,26 @@ def synthesize(options: SynthesizeOptions, as_json: bool) -> None:
         say(f"the model is in {options.out!r}: go on with `cloister sample-images`")
         raise
     _report(options.out, model, drawn, budget, as_json)
+
+
+def _images(spec: str) -> Any:
+    """Return the private images, from whose shape a codec that is no file takes its own.
+
+    Raises
+    ------
+    InvalidInput
+        If some are grey and some have colours. One image's colours would then decide the shape of
+        what is released, and a guarantee for each of them could not hold.
+    """
+    if has_array_suffix(spec):
+        return image_array(read_array("IMAGES", spec, DEFAULT_IMAGES), "IMAGES")
+    found = as_images(spec, "IMAGES")
+    if isinstance(found, Pictures) and found.mixed:
+        raise InvalidInput(
+            f"IMAGES: of the {found.n} images in {spec!r} some are grey and some have colours; "
+            "convert all to one of the two: single images must not decide what is released"
+        )
+    return found
 
 
 def sample_images(path: str, codec: str, options: SampleOptions, as_json: bool) -> None:

@@ -39,6 +39,13 @@ class Pictures(StoredBatches):
         For messages.
     labels : array of shape (n,), optional
 
+    Attributes
+    ----------
+    one_size : bool
+        Whether all have one height and width.
+    mixed : bool
+        Whether some are grey and some have colours: all are then read as RGB.
+
     Raises
     ------
     InvalidInput
@@ -59,6 +66,7 @@ class Pictures(StoredBatches):
         with self._pool() as pool:
             headers = list(pool.map(self._header, range(self.n)))
         self._grey = all(grey for _, grey in headers)
+        self.mixed = not self._grey and any(grey for _, grey in headers)
         sizes = {size for size, _ in headers}
         self.one_size = len(sizes) == 1
 
