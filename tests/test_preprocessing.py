@@ -6,6 +6,7 @@ from PIL import Image
 
 from cloister.errors import InvalidInput, InvalidType
 from cloister.neural.encoders import Preprocessing
+from cloister.neural.preprocessing import INTERPOLATIONS
 
 GREY = np.random.default_rng(0).integers(0, 256, (11, 9, 9), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (11, 9, 9, 3), dtype=np.uint8)
@@ -65,3 +66,16 @@ def test_grey_and_colour_become_each_other():
 def test_bad_preprocessing_is_refused(options, error):
     with pytest.raises(error):
         Preprocessing(**options)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [None, 9, 24, (5, 7)])
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_grey_images_are_the_same_bits_if_read_as_rgb(channels, size, interpolation):
+    # One image in colours makes a folder be read as RGB: the other rows must not change for it.
+    fixed = Preprocessing(
+        size=size, interpolation=interpolation, mean=0.45, std=0.22, channels=channels
+    )
+    rgb = np.repeat(GREY[..., None], 3, axis=3)
+    grey, coloured = fixed.prepare(GREY), fixed.prepare(rgb)
+    assert (grey.expand_as(coloured) == coloured).all()

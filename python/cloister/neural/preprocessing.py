@@ -18,8 +18,9 @@ from cloister.parameters import check_choice, check_flag
 
 INTERPOLATIONS = ("bicubic", "bilinear", "nearest-exact")
 _LARGEST_SIZE = 2**14
-# ITU-R BT.601, as Pillow's conversion to "L".
-_LUMINANCE = (0.299, 0.587, 0.114)
+# ITU-R BT.601, as Pillow's conversion to "L", in thousandths: whole numbers sum without rounding, so
+# that three equal channels are one grey, bit for bit, whether a folder is read as grey or as RGB.
+_LUMINANCE = (299.0, 587.0, 114.0)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Preprocessing:
         tensor = tensor[:, None] if pixels.ndim == 3 else tensor.permute(0, 3, 1, 2)
         if self.channels == 1 and tensor.shape[1] == 3:
             weights = torch.tensor(_LUMINANCE).view(1, 3, 1, 1)
-            tensor = (tensor * weights).sum(dim=1, keepdim=True)
+            tensor = (tensor * weights).sum(dim=1, keepdim=True) / 1000
         tensor = self._resized(tensor)
         mean, std = (
             torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1)
