@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 
 from cloister import Budget, DPGaussianMixture
 from cloister.errors import InvalidInput, InvalidType, MissingDependency
-from cloister.neural import ImageLabeller, Probe
+from cloister.neural import ImageLabeller, Probe, Synthesizer
 from cloister.neural.encoded_images import EncodedImages, encode, stored_images
 from noise_audit import uncovered_events
 from tiny_codec import TinyCodec, tiny_images
@@ -108,3 +108,13 @@ def test_bad_arguments_are_refused_before_an_image_is_encoded(data, monkeypatch)
     assert codec.encoded == 0
     with pytest.raises(NotFittedError):
         ImageLabeller(codec, mixture()).predict(data[0])
+
+
+def test_rows_of_a_purer_encoder_of_one_id_are_not_taken_from_another(data):
+    images, labels = data
+    batched, strict = TinyCodec(row_purity="unchecked"), TinyCodec(row_purity="strict")
+    labeller = ImageLabeller(strict, mixture())
+    model = Synthesizer(batched, mixture(), batched, labeller).fit(images, labels)
+    assert strict.encoded == len(images)
+    assert model.labeller_.privacy_.row_purity == "strict"
+    assert model.privacy_.row_purity == "unchecked"

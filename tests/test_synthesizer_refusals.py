@@ -148,3 +148,13 @@ def test_bad_draws_are_refused_at_once(fitted, options, error, message):
 def test_a_labeller_that_is_not_there_is_missed(data):
     with pytest.raises(InvalidInput, match=r"^labels='agreeing' needs a labeller"):
         synthesizer(False).fit(*data).sample(labels="agreeing")
+
+
+def test_a_labeller_of_another_image_shape_is_refused_before_anything_is_paid(data, tmp_path):
+    ledger = Budget(tmp_path / "ledger", "faces", 9.0, 1e-5)
+    codec, wide = TinyCodec(), TinyCodec(image_shape=(9, 9))
+    model = Synthesizer(codec, mixture(budget=ledger), codec, ImageLabeller(wide, mixture()))
+    with pytest.raises(InvalidInput, match=r"^images: of image shape \(6, 6\).* \(9, 9\)"):
+        model.fit(*data)
+    assert ledger.fits() == []
+    assert codec.encoded == 0

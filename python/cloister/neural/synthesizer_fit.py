@@ -108,10 +108,12 @@ def plan_fits(synthesizer: Any, images: StoredImages, labels: Any) -> PlannedFit
         )
     if synthesizer.labeller is None:
         return PlannedFits(own)
-    return _with_labeller(synthesizer, own, labels)
+    return _with_labeller(synthesizer, own, images, labels)
 
 
-def _with_labeller(synthesizer: Any, own: DPGaussianMixture, labels: Any) -> PlannedFits:
+def _with_labeller(
+    synthesizer: Any, own: DPGaussianMixture, images: StoredImages, labels: Any
+) -> PlannedFits:
     """Split the budget of `own` with the labeller's mixture."""
     given = synthesizer.labeller
     if not isinstance(given, ImageLabeller):
@@ -120,6 +122,7 @@ def _with_labeller(synthesizer: Any, own: DPGaussianMixture, labels: Any) -> Pla
         given.encoder, given.mixture, given.classifier, batch_size=given.batch_size
     )
     other = labeller.checked_mixture()
+    check_shape(images, labeller.encoder, synthesizer.decoder)  # it labels what is decoded, too
     _share_classes(own, other)
     if other.budget not in (None, own.budget):
         raise InvalidInput(
@@ -163,6 +166,14 @@ def _share_classes(own: DPGaussianMixture, other: DPGaussianMixture) -> None:
     other.set_params(classes=known)
 
 
+def _same_rows(encoder: Encoder, other: Encoder) -> bool:
+    """Say whether rows of one are rows of the other, and what is said of their purity holds.
+
+    A strict encoder and one in batches have one id: their rows differ by rounding alone.
+    """
+    return (encoder.id, encoder.row_purity) == (other.id, other.row_purity)
+
+
 def make_fits(
     synthesizer: Any, fits: PlannedFits, images: StoredImages, labels: Any
 ) -> tuple[DPGaussianMixture, ImageLabeller | None]:
@@ -174,7 +185,7 @@ def make_fits(
         Fitted.
     """
     encoder, labeller, other = synthesizer.encoder, fits.labeller, fits.labeller_mixture
-    shared = labeller is not None and labeller.encoder.id == encoder.id
+    shared = labeller is not None and _same_rows(encoder, labeller.encoder)
     keep = shared or not fits.mixture.cache
     rows = EncodedImages(images, encoder, synthesizer.batch_size, keep=keep)
     mixture = fits.mixture.fit(rows, labels)
