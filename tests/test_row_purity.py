@@ -1,5 +1,6 @@
 """Modules whose rows depend on their batch are caught; the strict mode rules it out."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -207,3 +208,10 @@ def test_guarantees_of_older_files_have_no_purity():
     plain = guarantee.to_dict()
     plain.pop("row_purity")
     assert PrivacyGuarantee.from_dict(plain) == replace(guarantee, row_purity=None)
+
+
+def test_an_encoder_keeps_no_figure_of_the_rows_it_was_checked_on():
+    pure = encoder(Flat)
+    pure.check_row_purity(IMAGES)
+    assert pure.row_purity == "measured"
+    assert b"RowPurity" not in pickle.dumps(pure)

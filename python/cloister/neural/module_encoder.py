@@ -107,7 +107,7 @@ class ModuleEncoder:
         self._network, self._inputs = _parts(module, id, preprocessing, device, precision, strict)
         self.modality = "text" if isinstance(self._inputs, TextTokens) else "image"
         self.id = self._identity(module, id, precision)
-        self._measured: RowPurity | None = None
+        self._measured = False
         self.n_features = self._features(n_features)
 
     @property
@@ -120,15 +120,16 @@ class ModuleEncoder:
         """Whether an embedding depends on its own image alone: see `Encoder`."""
         if self.strict:
             return "strict"
-        return "measured" if self._measured is not None and self._measured.pure else "unchecked"
+        return "measured" if self._measured else "unchecked"
 
     def check_row_purity(self, images: Any, n_rows: int = 8) -> RowPurity:
         """Measure whether embeddings depend on their batch: see `cloister.neural.row_purity`.
 
         `row_purity` is "measured" after a check that found no difference.
         """
-        self._measured = check_row_purity(self, images, n_rows)
-        return self._measured
+        found = check_row_purity(self, images, n_rows)
+        self._measured = found.pure  # and no figure: it is owner-side, and encoders are published
+        return found
 
     def encode(self, batch: Any) -> NDArray[np.float32]:
         """Embed images of shape (n, height, width) or (n, height, width, 3), or a list of texts.
