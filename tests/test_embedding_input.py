@@ -1,5 +1,6 @@
 """What `embed` takes and refuses: folders, loaders, texts, encoders that break their promise."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,23 @@ def test_progress_is_shown_on_a_terminal_only(slow, capsys, monkeypatch):
     assert "23/23" in capsys.readouterr().err
     embed(slow, IMAGES, progress=False)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.npy"])
+def test_beginning_anew_leaves_files_alone_that_it_did_not_write(slow, tmp_path, name):
+    def interrupted(batch):
+        raise KeyboardInterrupt
+
+    out, own = tmp_path / name, tmp_path / "rows.labels.npy"
+    np.save(own, LABELS)
+    for encode in (interrupted, slow.encode, interrupted):
+        with suppress(KeyboardInterrupt):
+            embed(changed(slow, encode=encode), IMAGES, out, labels=str(own), resume=False)
+        np.testing.assert_array_equal(np.load(own), LABELS)
+
+
+def test_labels_that_it_wrote_go_with_the_rows_that_they_were_of(slow, tmp_path):
+    out = tmp_path / "rows.npy"
+    embed(slow, IMAGES, out, labels=LABELS)
+    embed(slow, IMAGES, out, resume=False)
+    assert not out.with_suffix(".labels.npy").exists()

@@ -89,6 +89,8 @@ def embed(
         if not parts:
             raise InvalidInput("images: there are 0 of them; pass at least 1")
         return np.concatenate(parts)
+    if not resume:
+        remove_embedding(target, labels if isinstance(labels, str | os.PathLike) else None)
     _FileRun(encoder, batches, known, target, resume).finish(progress=progress)
     return target
 
@@ -119,9 +121,7 @@ class _FileRun:
 
     def finish(self, *, progress: bool) -> None:
         """Embed what is missing and write the file."""
-        if not self.resume:
-            remove_embedding(self.target)
-        elif self.target.exists():
+        if self.resume and self.target.exists():
             self._check_complete()
             return
         part = self.target.with_name(self.target.name + ".part")

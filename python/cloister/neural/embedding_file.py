@@ -68,10 +68,17 @@ def labels_path(target: Path) -> Path:
     return target.with_suffix(".labels.npy")
 
 
-def remove_embedding(target: Path) -> None:
-    """Remove a file of embeddings and what lies beside it; the rows first, which the rest is of."""
-    for path in (target, _json_path(target), labels_path(target)):
-        path.unlink(missing_ok=True)
+def remove_embedding(target: Path, keep: str | os.PathLike[str] | None = None) -> None:
+    """Remove a file of embeddings and what was written beside it; the rows first.
+
+    Labels without a file of JSON, or of a Parquet file, are the caller's own, and so is `keep`.
+    """
+    target.unlink(missing_ok=True)
+    if target.suffix.lower() == ".parquet" or not _json_path(target).is_file():
+        return
+    _json_path(target).unlink()
+    if keep is None or os.path.realpath(keep) != os.path.realpath(labels_path(target)):
+        labels_path(target).unlink(missing_ok=True)
 
 
 def write_embedding(
