@@ -136,3 +136,9 @@ def test_bad_images_are_refused():
         evaluate_images(images, labels, images, labels[1:], codec)
     with pytest.raises(InvalidType, match=r"^encoder must be"):
         evaluate_images(images, labels, images, labels, "resnet")
+
+
+def test_classes_named_by_words_and_by_numbers_are_refused():
+    images, labels = tiny_images(60)
+    with pytest.raises(InvalidInput, match=r"^labels are words .* and real_labels numbers"):
+        evaluate_images(images, labels.astype(str), images, labels, TinyCodec())

@@ -131,6 +131,7 @@ def evaluate_images(
         arrays["training"] = image_array(training, "training")
     found = _labels("labels", labels, arrays["samples"])
     truth = _labels("real_labels", real_labels, arrays["real"])
+    _check_alike(found, truth)
     rows = {name: encode(encoder, images, size) for name, images in arrays.items()}
     fitted = rows.get("training")
     near, near_by_class = None, {}
@@ -148,6 +149,16 @@ def evaluate_images(
     if fitted is not None and min(len(fitted), len(rows["real"])) > 1:
         between = frechet_distance(fitted, rows["real"])
     return ImageReport(whole, by_class, between, encoder.id)
+
+
+def _check_alike(found: NDArray[Any], truth: NDArray[Any]) -> None:
+    """Refuse names beside numbers: "3" and 3 would be two classes, without an image in common."""
+    kinds = ["words" if labels.dtype.kind in "UO" else "numbers" for labels in (found, truth)]
+    if kinds[0] != kinds[1]:
+        raise InvalidInput(
+            f"labels are {kinds[0]} ({found[0]!r}) and real_labels {kinds[1]} ({truth[0]!r}); name "
+            "classes alike (those of folders are words)"
+        )
 
 
 def _labels(name: str, labels: Any, images: NDArray[Any]) -> NDArray[Any]:
