@@ -234,3 +234,19 @@ def test_bad_items_of_data_sets_are_named():
             next(items(item))
     with pytest.raises(InvalidInput, match="5 images and 4 labels"):
         next(as_images([(COLOUR[:5], range(4))]).batches(2))
+
+
+def test_targets_that_the_data_set_maps_are_those_of_its_items():
+    class Mapped(torch.utils.data.Dataset):
+        targets = (4, 5, 6, 7, 8, 9, 10)
+        target_transform = staticmethod(lambda target: target % 2)
+
+        def __len__(self):
+            return len(GREY)
+
+        def __getitem__(self, place):
+            return GREY[place], self.target_transform(self.targets[place])
+
+    images, labels = read(Mapped())
+    np.testing.assert_array_equal(np.stack(images), GREY)
+    assert labels == [0, 1, 0, 1, 0, 1, 0]

@@ -27,8 +27,7 @@ class DatasetImages(StoredBatches):
 
     def __init__(self, dataset: Any, name: str) -> None:
         self._dataset, self._name, self.n = dataset, name, len(dataset)
-        targets = getattr(dataset, "targets", None)
-        self.labels = None if targets is None else np.asarray(targets)
+        self.labels = np.asarray(dataset.targets) if _known_targets(dataset) else None
 
     def read(self, start: int, stop: int) -> Images:
         """Return images `start` to `stop` - 1."""
@@ -92,9 +91,15 @@ def dataset_images(dataset: Any, name: str) -> DatasetImages | StreamedImages:
         return StreamedImages(dataset, None, name, batched=False)
     if len(dataset) == 0:
         raise InvalidInput(f"{name} holds 0 images; pass at least 1")
-    if hasattr(dataset, "targets") or split_item(dataset[0])[1] is None:
+    if _known_targets(dataset) or split_item(dataset[0])[1] is None:
         return DatasetImages(dataset, name)
     return StreamedImages(_Items(dataset), len(dataset), name, batched=False)
+
+
+def _known_targets(dataset: Any) -> bool:
+    """Say whether `targets` are the labels that come with the items, known without the images."""
+    mapped = getattr(dataset, "target_transform", None) is not None
+    return hasattr(dataset, "targets") and not mapped
 
 
 class _Items:
