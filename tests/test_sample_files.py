@@ -217,3 +217,10 @@ def test_a_synthesizer_writes_what_it_samples(tmp_path):
     with pytest.raises(InvalidInput, match="is another image"):
         model.write(tmp_path / "folder", 30, 5, 0.7, resume=True)
     model.write(tmp_path / "folder", 30, 4, 0.7, resume=True)
+
+
+def test_parquet_holds_classes_that_are_true_or_false(tmp_path):
+    images, _ = random_images()
+    labels = np.arange(20) % 3 == 0
+    write_samples(tmp_path / "s.parquet", batches(images, labels), 20)
+    assert parquet.read_table(tmp_path / "s.parquet")["label"].to_pylist() == labels.tolist()

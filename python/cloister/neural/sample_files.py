@@ -97,7 +97,7 @@ def _counted(batches: Batches, n: int) -> Iterator[tuple[NDArray[Any], NDArray[A
 def _write_parquet(file: BinaryIO, batches: Iterator[Any], n: int) -> None:
     pa, parquet = import_pyarrow(), import_pyarrow("pyarrow.parquet")
     images, labels = next(batches)
-    kind = pa.string() if labels.dtype.kind in "UO" else pa.int64()
+    kind = {"U": pa.string(), "O": pa.string(), "b": pa.bool_()}.get(labels.dtype.kind, pa.int64())
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     features = {
         "image": {"_type": "Image"},
