@@ -98,6 +98,22 @@ def test_torchvision_networks_end_in_the_features_of_their_last_layer(name, tmp_
         np.testing.assert_allclose(found, unit(seen["features"]), atol=1e-4)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_googlenet_standardises_as_with_torchvisions_own_weights(own, tmp_path, monkeypatch):
+    layers = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2)
+    small = torch.nn.Sequential(*layers)  # the real one takes seconds to begin at random
+    small.transform_input = False
+    monkeypatch.setattr("torchvision.models.get_model", lambda name, weights: small)
+    save_file(small.state_dict(), tmp_path / "weights.safetensors")
+    torchvision_encoder(
+        "googlenet",
+        tmp_path / "weights.safetensors",
+        preprocessing=SMALL if own else None,
+        batch_size=1,
+    )
+    assert small.transform_input is not own
+
+
 def test_vit_takes_the_class_token(tmp_path):
     vit = import_module("torchvision.models").VisionTransformer(32, 16, 1, 2, 8, 16)
     remove = import_module("cloister.neural.torchvision_encoder").remove_head

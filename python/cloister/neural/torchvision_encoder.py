@@ -74,6 +74,10 @@ def torchvision_encoder(
     network = models.get_model(name, weights=None)
     head = remove_head(network)
     load_weights(network, state, origin, [head + "."])
+    if hasattr(network, "transform_input"):
+        # Inception and GoogLeNet standardise anew by themselves, as torchvision tells them with its
+        # own weights: a file with its own preprocessing comes from elsewhere.
+        network.transform_input = preprocessing is None or not names_file(weights)
     options.setdefault("id", f"torchvision:{name}")
     return ModuleEncoder(network, preprocessing=as_preprocessing(described, described), **options)
 
