@@ -18,8 +18,8 @@ from cloister.parameters import check_choice, check_flag
 
 INTERPOLATIONS = ("bicubic", "bilinear", "nearest-exact")
 _LARGEST_SIZE = 2**14
-# ITU-R BT.601, as Pillow's conversion to "L", in thousandths: whole numbers sum without rounding, so
-# that three equal channels are one grey, bit for bit, whether a folder is read as grey or as RGB.
+# ITU-R BT.601, as Pillow's conversion to "L", in thousandths: whole numbers sum without rounding.
+# Three equal channels are one grey then, bit for bit, whether a folder is read as grey or as RGB.
 _LUMINANCE = (299.0, 587.0, 114.0)
 
 
