@@ -161,3 +161,15 @@ def test_embeddings_made_in_python_tell_their_encoder_too(tmp_path):
              "--n-clusters", 2)  # fmt: skip
     shown = cloister("info", tmp_path / "model").output
     assert "flat; pixels as they are; unit norm" in shown
+
+
+def test_folders_named_by_numbers_are_classes_in_quotes(folder, weights, tmp_path):
+    for name, number in (("a", "0"), ("b", "1")):
+        (folder / name).rename(folder / number)
+    out, model = tmp_path / "rows.parquet", tmp_path / "model"
+    embedded(folder, weights, out)
+    assert "--restart" in embedded(folder, weights, out, "--strict", code=2).output
+    fit = ("fit", f"{out}:embedding", "--labels", "label", "--n-hint", 24, "--out", model)
+    assert "y has dtype <U1" in cloister(*fit, "--classes", "0,1", code=2).output
+    cloister(*fit, "--classes", '"0","1"')
+    assert DPGaussianMixture.load(model).classes_.tolist() == ["0", "1"]

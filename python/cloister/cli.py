@@ -80,7 +80,11 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Public norm; longer rows are shortened to it.",
         ),
-        click.option("--classes", metavar="LIST", help='Public list of classes: "0,1,2".'),
+        click.option(
+            "--classes",
+            metavar="LIST",
+            help="""Public list of classes: 0,1,2 or cat,dog; '"0",1' are words, as of folders.""",
+        ),
         click.option("--n-hint", type=int, help="Public guess of the number of rows."),
         click.option(
             "--on-invalid",

@@ -147,14 +147,14 @@ def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def parse_classes(text: str | None) -> list[int] | list[str] | None:
-    """Read "0,1,2" as integers, or as texts if one of them is none."""
+    """Read "0,1,2" as integers; as texts if one of them is none, or quoted: '"0",1,2'."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
     try:
         return [int(part) for part in parts]
     except ValueError:
-        return parts
+        return [part.strip("\"'") for part in parts]
 
 
 def array_destination(argument: str, path: str, suffixes: tuple[str, ...]) -> Path:

@@ -185,8 +185,8 @@ class _FileRun:
             of = "no embedding of cloister" if made is None else "of another run"
             why = "" if made is None else f" ({differences(found, self.description)})"
             raise InvalidInput(
-                f"out: {str(self.target)!r} is there already and {of}{why}; pass resume=False to "
-                "replace it, or choose another out"
+                f"out: {str(self.target)!r} is there already and {of}{why}; pass resume=False "
+                "(--restart) to replace it, or choose another out"
             )
         places = {0: "first"}
         if self.batches.stored:
@@ -201,7 +201,7 @@ def _check_same(digest: bytes, batch: Batch | None, place: int, target: Path) ->
         raise InvalidInput(
             f"images: batch {place} is not the one that was embedded into {str(target)!r} before "
             "(images that are shuffled or augmented at random are never the same); pass "
-            "resume=False to begin anew, or choose another out"
+            "resume=False (--restart) to begin anew, or choose another out"
         )
 
 

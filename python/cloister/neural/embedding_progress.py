@@ -167,8 +167,8 @@ def _other_run(path: Path, found: bytes, wanted: bytes) -> str:
     now = {name: value for name, value in json.loads(wanted).items() if name != "format"}
     return (
         f"out: {str(path)!r} holds the finished batches of another run: "
-        f"{differences(before, now)}; repeat that call to go on with it, pass resume=False to "
-        "begin anew, or choose another out"
+        f"{differences(before, now)}; repeat that call to go on with it, pass resume=False "
+        "(--restart) to begin anew, or choose another out"
     )
 
 
