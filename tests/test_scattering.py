@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from cloister import DPGaussianMixture
 from cloister.errors import InvalidInput, InvalidType
+from cloister.neural import ImageLabeller
 from cloister.neural.dct_codec import DCTCodec
 from cloister.neural.morlet import average_matrix, morlet_filters
 from cloister.neural.protocols import Encoder
@@ -99,6 +101,17 @@ def test_public_images_decide_the_scale_of_channels(images):
         SHAPE, cells=2, channel_scale=encoder.channel_scale, public_data="noise"
     )
     assert again.id == encoder.id
+
+
+@pytest.mark.parametrize("words", ["noise", "noise " * 99])
+def test_a_mixture_can_be_fitted_to_channels_of_any_scale(images, words):
+    codec = DCTCodec(SHAPE, keep=10)
+    encoder = ScatteringEncoder.from_public(images, public_data=words, cells=1, codec=codec)
+    rule = DPGaussianMixture(epsilon=9.0, classes=[0, 1], n_hint=len(images))
+    fitted = ImageLabeller(encoder, rule).fit(images, np.arange(len(images)) % 2)
+    assert fitted.mixture_.encoder_id == encoder.id
+    plain = ScatteringEncoder(SHAPE, cells=1, public_data=words, codec=codec)
+    assert encoder.id != plain.id
 
 
 def test_images_go_through_the_codec_first(images):

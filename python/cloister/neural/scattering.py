@@ -1,5 +1,6 @@
 """Scattering features of images: a fixed public formula with which linear rules classify well."""
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
@@ -14,6 +15,7 @@ from cloister.errors import InvalidInput
 from cloister.neural.codec_input import check_image_shape, check_images
 from cloister.neural.morlet import average_matrix, morlet_filters
 from cloister.parameters import check_integer
+from cloister.privacy.ledger_checks import LONGEST_NAME
 
 ORIENTATIONS = 8
 # 1 average, 2 scales of 8 orientations, and 8 * 8 pairs of a fine with a coarse one.
@@ -145,12 +147,14 @@ class ScatteringEncoder:
 
     @property
     def id(self) -> str:
-        """All of the parameters, in words."""
+        """All of the parameters, in words; what is long by its digest."""
         shape = "x".join(map(str, self.image_shape))
-        scale = " ".join(f"{value:.6g}" for value in self.channel_scale)
-        scale = "1" if (self.channel_scale == 1).all() else f"[{scale}] of {self.public_data}"
+        scale = f"sha256 {_digest(self.channel_scale.tobytes())} of {self.public_data}"
+        scale = "1" if (self.channel_scale == 1).all() else scale
         before = "" if self.codec is None else f", through {self.codec.id}"
-        return f"scattering of {shape}, {self.cells} cells, channel scale {scale}{before}"
+        short = f"scattering of {shape}, {self.cells} cells"
+        whole = f"{short}, channel scale {scale}{before}"
+        return whole if len(whole) <= LONGEST_NAME else f"{short}, sha256 {_digest(whole.encode())}"
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed images.
@@ -214,6 +218,10 @@ class ScatteringEncoder:
         missing = [whole - length for whole, length in zip(self._padded, grey.shape, strict=True)]
         edges = [(extra // 2, extra - extra // 2) for extra in missing]
         return np.pad(grey, edges, mode="reflect")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _every_second(spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
