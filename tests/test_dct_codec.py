@@ -152,6 +152,7 @@ def test_row_norms_and_shortening():
     np.testing.assert_array_equal(shorten(rows, 100.0), rows)
     assert (np.linalg.norm(shorten(rows, 2.0).astype(np.float32).astype(float), axis=1) <= 2).all()
     assert np.isfinite(shorten(huge, 1.0)).all()
+    assert not shorten(np.full((1, 8), 1e308), 1.0).any()  # of infinite norm, and no warning
 
 
 def test_frequency_power_evens_a_spectrum_out():

@@ -20,7 +20,8 @@ def row_norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         paired = squares[:, :half] + squares[:, half : 2 * half]
         odd = squares[:, 2 * half :]
         squares = np.concatenate([paired, odd], axis=1) if odd.shape[1] else paired
-    return np.asarray(np.sqrt(squares.sum(axis=1)) * scale)
+    with np.errstate(over="ignore"):  # a norm may be infinite; such a row is shortened to zero
+        return np.asarray(np.sqrt(squares.sum(axis=1)) * scale)
 
 
 def shorten(rows: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
