@@ -106,6 +106,12 @@ def test_modes_are_converted_and_photographs_turned_upright(tmp_path):
     assert_same([palette], [np.asarray(palette.convert("RGB"))])
 
 
+def test_transparency_of_a_palette_is_dropped_without_a_warning(tmp_path):
+    picture = Image.fromarray(COLOUR[0]).quantize(8)
+    picture.save(tmp_path / "p.png", transparency=bytes([0, 128, 255]))
+    assert_same(tmp_path, [np.asarray(picture.convert("RGB"))])
+
+
 def test_data_sets_and_loaders_of_torch(folder):
     tensors = torch.from_numpy(COLOUR).permute(0, 3, 1, 2)
     classes = torch.arange(7) % 3
@@ -150,6 +156,7 @@ ARRAYS = {
     "one image a part": ([COLOUR[0], COLOUR[1]], InvalidType, "numpy.stack"),
     "nothing": (None, InvalidType, "NoneType"),
     "a number": (3, InvalidType, "int"),
+    "named arrays": ({"x": GREY}, InvalidType, "not numbered from 0"),
     "no such file": ("nowhere/at_all", InvalidInput, "no file or folder"),
     "no such pattern": ("nowhere/*.png", InvalidInput, "no file or folder"),
     "no such array file": ("nowhere.npz", InvalidInput, "no file"),

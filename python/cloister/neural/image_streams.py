@@ -91,7 +91,14 @@ def dataset_images(dataset: Any, name: str) -> DatasetImages | StreamedImages:
         return StreamedImages(dataset, None, name, batched=False)
     if len(dataset) == 0:
         raise InvalidInput(f"{name} holds 0 images; pass at least 1")
-    if _known_targets(dataset) or split_item(dataset[0])[1] is None:
+    try:
+        first = dataset[0]
+    except (KeyError, TypeError) as error:
+        raise InvalidType(
+            f"{name} is a {type(dataset).__name__}, whose items are not numbered from 0 ({error!r}); "
+            "give a uint8 array, a folder, a list of files, or a data set of torch"
+        ) from error
+    if _known_targets(dataset) or split_item(first)[1] is None:
         return DatasetImages(dataset, name)
     return StreamedImages(_Items(dataset), len(dataset), name, batched=False)
 

@@ -65,6 +65,8 @@ def picture_pixels(image: Any, name: str, *, grey: bool | None = None) -> NDArra
     bomb = pillow().DecompressionBombError
     try:
         upright = pillow("PIL.ImageOps").exif_transpose(image)
+        if "transparency" in upright.info and upright.mode == "P":
+            upright = upright.convert("RGBA")  # of a whole palette of it Pillow warns otherwise
         if upright.mode.startswith("I;16"):  # Pillow's own conversion cuts at 255
             numbers = np.asarray(upright).astype(np.uint16) >> 8
             upright = pillow().fromarray(numbers.astype(np.uint8))
