@@ -173,3 +173,13 @@ def test_labels_that_it_wrote_go_with_the_rows_that_they_were_of(slow, tmp_path)
     embed(slow, IMAGES, out, labels=LABELS)
     embed(slow, IMAGES, out, resume=False)
     assert not out.with_suffix(".labels.npy").exists()
+
+
+def test_a_note_beside_other_rows_is_refused(slow, tmp_path):
+    out = tmp_path / "rows.npy"
+    embed(slow, IMAGES, out)
+    np.save(out, rows_of(out)[:9])
+    with pytest.raises(InvalidInput, match=r"shape \(9, 4\), but .*made \(23, 4\)"):
+        read_provenance(out)
+    out.write_bytes(b"no array")
+    assert read_provenance(out).n == 23  # who reads the rows says what is wrong

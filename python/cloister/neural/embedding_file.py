@@ -177,11 +177,27 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance | None:
         values = json.loads(stored)
         if values.pop("format") != FORMAT:
             return None
-        return Provenance(**values)
+        made = Provenance(**values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidInput(
             f"{str(file)!r} has a damaged note of its encoder ({error!r}); embed the images again"
         ) from error
+    if file.suffix.lower() == ".npy":
+        _check_shape(file, made)
+    return made
+
+
+def _check_shape(file: Path, made: Provenance) -> None:
+    """Refuse a note that lies beside other rows than those it was written with."""
+    try:
+        shape = np.lib.format.open_memmap(file, mode="r").shape
+    except (OSError, ValueError):  # who reads the rows will say what is wrong
+        return
+    if shape != (made.n, made.n_features):
+        raise InvalidInput(
+            f"{str(file)!r} holds rows of shape {shape}, but {str(_json_path(file))!r} says that "
+            f"its encoder made {(made.n, made.n_features)}; remove that note, or embed again"
+        )
 
 
 def _parquet_metadata(file: Path) -> bytes | None:

@@ -95,8 +95,8 @@ def dataset_images(dataset: Any, name: str) -> DatasetImages | StreamedImages:
         first = dataset[0]
     except (KeyError, TypeError) as error:
         raise InvalidType(
-            f"{name} is a {type(dataset).__name__}, whose items are not numbered from 0 ({error!r}); "
-            "give a uint8 array, a folder, a list of files, or a data set of torch"
+            f"{name} is a {type(dataset).__name__}, whose items are not numbered from 0 "
+            f"({error!r}); give a uint8 array, a folder, a list of files, or a data set of torch"
         ) from error
     if _known_targets(dataset) or split_item(first)[1] is None:
         return DatasetImages(dataset, name)
