@@ -103,6 +103,20 @@ def test_samples_are_drawn_later_with_the_same_codec(folder, made):
     assert made[-1] == ("dct", (6, 6), {})  # the shape is the model's
 
 
+def test_a_folder_that_was_interrupted_is_taken_up(folder, made):
+    run_json(f"{FIT} --samples {{pictures}} -n 20 --random-state 3", folder)
+    (folder / "pictures" / "labels.csv").unlink()
+    kept, *lost = sorted((folder / "pictures").rglob("*.png"))
+    lost[0].unlink()
+    before = kept.stat().st_mtime_ns
+    line = "sample-images {m} --out {pictures} -n 20 --random-state 3"
+    assert "resume what was interrupted" in run(line, folder).stderr
+    run_json(f"{line} --resume", folder)
+    assert lost[0].exists()
+    assert (folder / "pictures" / "labels.csv").exists()
+    assert kept.stat().st_mtime_ns == before
+
+
 def test_options_reach_the_mixture_the_labeller_and_the_codec(folder, made):
     told = run_json(
         f"{FIT} --n-components 2 --covariance-type diag --n-hint 400 --delta 1e-6"
@@ -178,7 +192,7 @@ def test_bad_options_are_refused_and_nothing_is_written(folder, line, message):
 
 @pytest.mark.usefixtures("made")
 def test_a_model_that_was_paid_for_is_not_lost(folder, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError("no space")
 
     monkeypatch.setattr(Synthesizer, "write", full)

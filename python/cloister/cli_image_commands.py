@@ -102,6 +102,7 @@ def synthesize(
 @codec_option
 @click.option("--out", metavar="FOLDER|FILE", help="Draw into PNGs, .parquet or .npz.")
 @n_images_option
+@click.option("--resume", is_flag=True, help="Go on with a folder of the same draw.")
 @grid_option
 @temperature_option
 @seed_option
@@ -112,6 +113,7 @@ def sample_images(
     codec: str,
     out: str | None,
     n_samples: int | None,
+    resume: bool,
     grid: str | None,
     temperature: float,
     random_state: int | None,
@@ -120,7 +122,7 @@ def sample_images(
     """Draw synthetic images from a MODEL of `synthesize`; costs no privacy."""
     from cloister import cli_synthesize  # noqa: PLC0415
 
-    options = cli_synthesize.SampleOptions(out, n_samples, grid, temperature, random_state)
+    options = cli_synthesize.SampleOptions(out, n_samples, grid, temperature, random_state, resume)
     cli_synthesize.sample_images(model, codec, options, as_json)
 
 

@@ -40,6 +40,7 @@ class SampleOptions:
     grid: str | None
     temperature: float
     random_state: int | None
+    resume: bool = False
 
     def check(self, option: str) -> None:
         """Refuse, before anything is fitted, what would fail after it.
@@ -51,7 +52,7 @@ class SampleOptions:
         if (self.samples is None) != (self.n_samples is None):
             raise click.UsageError(f"{option} and -n need each other")
         if self.samples is not None:
-            check_samples_destination(self.samples, option)
+            check_samples_destination(self.samples, option, resume=self.resume)
         if self.grid is not None:
             check_destination(self.grid, "--grid")
 
@@ -59,7 +60,13 @@ class SampleOptions:
         """Draw, write, and return what there is to report; costs no privacy."""
         if self.samples is not None and self.n_samples is not None:
             with busy(f"drawing {self.n_samples} images"):
-                model.write(self.samples, self.n_samples, self.random_state, self.temperature)
+                model.write(
+                    self.samples,
+                    self.n_samples,
+                    self.random_state,
+                    self.temperature,
+                    resume=self.resume,
+                )
         if self.grid is not None:
             model.grid(10, self.random_state, self.temperature, path=self.grid)
         names = ("samples", "n_samples", "grid")
