@@ -53,6 +53,10 @@ class Network:
             raise DeviceError(f"device={device!r} cannot hold the module: {error}") from error
         if any(isinstance(part, torch.nn.Conv2d) for part in module.modules()):
             module.to(memory_format=torch.channels_last)  # convolutions are faster so
+        self._made: list[int] | None = self._versions()  # of the weights that the digest is of
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": None}  # tensors that were copied count from the beginning
 
     def __call__(self, inputs: Any) -> NDArray[np.float32]:
         """Return the module's output of shape (n, d) for a tensor, or a dict of tensors.
@@ -68,6 +72,8 @@ class Network:
             if self.precision != "float32":
                 kind = getattr(torch, self.precision)
                 stack.enter_context(torch.autocast(self.device.type, dtype=kind))
+            elif torch.is_autocast_enabled(self.device.type):  # a caller's, of which no id tells
+                stack.enter_context(torch.autocast(self.device.type, enabled=False))
             try:
                 output = self.module(self._moved(inputs))
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -84,10 +90,17 @@ class Network:
         Raises
         ------
         InvalidInput
-            If it changed them.
+            If it changed them, or somebody did since the encoder was made.
         """
         self._evaluate()
         before = self._versions()
+        if self._made is None:
+            self._made = before
+        if before != self._made:
+            raise InvalidInput(
+                "module: its weights or buffers were changed after the encoder was made, whose id "
+                "is of the former ones; make another encoder of it"
+            )
         yield
         if self._versions() != before:
             raise InvalidInput(
