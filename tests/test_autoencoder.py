@@ -193,3 +193,11 @@ def test_bad_input(codec):
 def test_bad_architectures(arguments, kind, message):
     with pytest.raises(kind, match=message):
         Architecture.checked(*arguments)
+
+
+def test_a_callers_autocast_changes_nothing(codec):
+    expected = codec.encode(images(3))
+    made = codec.decode(expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(codec.encode(images(3)), expected)
+        np.testing.assert_array_equal(codec.decode(expected), made)

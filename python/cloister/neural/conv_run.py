@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,11 +28,16 @@ def as_images(pixels: torch.Tensor, image_shape: tuple[int, ...]) -> NDArray[np.
     return np.asarray(batch.cpu().numpy())
 
 
+def _float32(device: str) -> AbstractContextManager[Any]:
+    """Leave a caller's autocast outside: an id tells of no other precision."""
+    return torch.autocast(torch.device(device).type, enabled=False)
+
+
 def latents(
     weights: Tensors, a: Architecture, images: NDArray[np.uint8], device: str
 ) -> NDArray[np.float32]:
     """Return the latents of one batch of images, shape (n, d)."""
-    with torch.inference_mode():
+    with torch.inference_mode(), _float32(device):
         return np.asarray(latents_of(weights, a, as_pixels(images, device)).cpu().numpy())
 
 
@@ -37,6 +45,6 @@ def images(
     weights: Tensors, a: Architecture, latent: NDArray[np.float32], device: str
 ) -> NDArray[np.uint8]:
     """Return the images of one batch of latents."""
-    with torch.inference_mode():
+    with torch.inference_mode(), _float32(device):
         moved = torch.from_numpy(latent).to(device)
         return as_images(pixels_of(weights, a, moved), a.image_shape)
