@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput, InvalidType
-from cloister.neural.image_guarantee import PURITIES
 from cloister.neural.image_source import StoredImages as Readable
 from cloister.neural.images import as_images
 from cloister.neural.protocols import Encoder
+from cloister.privacy.guarantee import ROW_PURITIES
 from cloister.sources.protocol import gathered
 
 
@@ -102,9 +102,9 @@ def check_encoder(encoder: Any, name: str = "encoder") -> Encoder:
             f"{name} must be an encoder, got {type(encoder).__name__}, which lacks {missing}; see "
             "cloister.neural.encoders"
         )
-    if encoder.row_purity not in PURITIES:
+    if encoder.row_purity not in ROW_PURITIES:
         raise InvalidInput(
-            f"{name}.row_purity is {encoder.row_purity!r}, and must be one of {list(PURITIES)}"
+            f"{name}.row_purity is {encoder.row_purity!r}, and must be one of {list(ROW_PURITIES)}"
         )
     return encoder
 
