@@ -19,8 +19,8 @@ from cloister.neural.diffusers_loading import (
     load_whole,
     low_memory,
     moved,
-    weights_digest,
 )
+from cloister.neural.network import state_digest
 from cloister.neural.optional_packages import need
 from cloister.neural.padded_batches import in_batches
 from cloister.neural.row_norms import shorten
@@ -117,7 +117,7 @@ class AutoencoderKLDecoder:
             options["subfolder"] = subfolder
         check_class(diffusers.AutoencoderKL, source, options)
         model = load_whole(diffusers.AutoencoderKL, source, {**options, **low_memory()})
-        self._digest = weights_digest({"vae": model})
+        self._digest = state_digest(model)
         self._model = moved(model, self._torch, self._device, self._dtype)
         self.image_shape, self.latent_shape = _shapes(model.config, image_size)
         self.n_features = prod(self.latent_shape)

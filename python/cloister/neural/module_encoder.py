@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput, InvalidType
 from cloister.neural.function_network import FunctionNetwork, RawPixels
-from cloister.neural.libraries import torch_for_encoders
 from cloister.neural.network import Network, one_row_rules
+from cloister.neural.optional_packages import need_torch
 from cloister.neural.preprocessing import Preprocessing, as_preprocessing
 from cloister.neural.row_purity import RowPurity, check_row_purity
 from cloister.neural.text_tokens import TextTokens
@@ -164,7 +164,7 @@ class ModuleEncoder:
 
     def encode_prepared(self, prepared: list[Any]) -> NDArray[np.float32]:
         """Embed what `prepare` returned, image by image: the same bits as `encode`."""
-        torch = torch_for_encoders()
+        torch = need_torch()
         with self._rules() as before_batch:
             parts = []
             for start in range(0, len(prepared), self._size):
@@ -213,7 +213,7 @@ class ModuleEncoder:
         if isinstance(prepared, np.ndarray):
             blank = np.zeros((missing, *prepared.shape[1:]), prepared.dtype)
             return np.concatenate([prepared, blank])
-        torch = torch_for_encoders()
+        torch = need_torch()
         if self.modality == "image":
             return torch.cat([prepared, prepared.new_zeros((missing, *prepared.shape[1:]))])
         blank = self._inputs.prepare([""] * missing)
