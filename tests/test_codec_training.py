@@ -151,13 +151,15 @@ def test_bad_settings(options, kind, message):
 @pytest.mark.parametrize(
     ("given", "kind", "message"),
     [
-        (np.zeros((0, *SHAPE), np.uint8), InvalidInput, "holds 0 images, but at least 2"),
+        (np.zeros((0, *SHAPE), np.uint8), InvalidInput, "holds 0 images"),
         (np.zeros((1, *SHAPE), np.uint8), InvalidInput, "holds 1 image, but at least 2"),
-        (np.zeros((5, *SHAPE)), InvalidType, "must be an array of uint8 .* got float64"),
-        (np.zeros((5, 120), np.uint8), InvalidType, r"got ndarray of shape \(5, 120\)"),
-        (np.zeros((5, 12, 10, 4), np.uint8), InvalidInput, r"\(12, 10, 4\) is no"),
+        (np.zeros((5, *SHAPE), int), InvalidType, "dtype int64, but images are uint8"),
+        (np.full((5, *SHAPE), 2.0), InvalidInput, r"floats from 2 to 2, .* must lie in \[0, 1\]"),
+        (np.zeros((5, 120), np.uint8), InvalidInput, r"shape \(5, 120\), 2 axes"),
+        (np.zeros((5, 12, 10, 4), np.uint8), InvalidInput, r"\(5, 12, 10, 4\), 4 channels"),
         (np.zeros((5, 4, 4), np.uint8), InvalidInput, r"public_images=4 is outside \[8, 256\]"),
-        ("folder", InvalidType, "must be an array of shape"),
+        ("folder", InvalidInput, "there is no file or folder 'folder'"),
+        ([images(2), images(2, (8, 9))], InvalidInput, r"of 2 shapes, such as \(8, 9\) and \(12"),
     ],
 )
 def test_bad_images(given, kind, message):

@@ -240,10 +240,10 @@ def train_codec(
 ) -> None:
     """Train an autoencoder on PUBLIC_IMAGES, to embed and decode private ones later.
 
-    PUBLIC_IMAGES is a .npy file, or FILE.npz:KEY, of uint8 images of shape (n, height, width) or
-    (n, height, width, 3). They must be PUBLIC: a codec is published with all that it learnt, no
-    noise is added, and it has no privacy guarantee. Which images they are, their number and
-    digest stay in the file: `cloister info CODEC` shows them.
+    PUBLIC_IMAGES is a folder of image files, a .npy file, or FILE.npz:KEY; of one size, grey or in
+    colour. They must be PUBLIC: a codec is published with all that it learnt, no noise is added,
+    and it has no privacy guarantee. Which images they are, their number and digest stay in the
+    file: `cloister info CODEC` shows them.
 
     Interrupted, the training is kept in CODEC.checkpoint: give --resume to go on.
     """

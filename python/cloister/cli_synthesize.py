@@ -15,7 +15,8 @@ from cloister.cli_price import budget_state
 from cloister.cli_road import check_distinct
 from cloister.errors import InvalidInput
 from cloister.neural import ImageLabeller, Synthesizer
-from cloister.neural.encoded_images import image_array, stored_images
+from cloister.neural.codec_input import check_image_batch
+from cloister.neural.encoded_images import stored_images
 from cloister.neural.sample_files import check_samples_destination
 from cloister.neural.synthesizer_file import image_shape_of
 from cloister.privacy.ledger import Budget
@@ -141,7 +142,7 @@ def synthesize(options: SynthesizeOptions, as_json: bool) -> None:
     images: Any = options.images
     labels = None
     if has_array_suffix(options.images):
-        images = image_array(read_array("IMAGES", options.images, DEFAULT_IMAGES), "IMAGES")
+        images = check_image_batch("IMAGES", read_array("IMAGES", options.images, DEFAULT_IMAGES))
     if options.labels is not None:
         labels = read_array("--labels", options.labels, DEFAULT_LABELS)
     budget = None

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cloister.errors import InvalidInput
 from cloister.neural import image_classifier_file, image_network
-from cloister.neural.codec_input import check_image_shape, check_images
+from cloister.neural.codec_input import check_image_batch, check_images
 from cloister.neural.image_network import GROUP, ImagePlan
 from cloister.neural.inputs import as_generator, as_numpy, check_number
 from cloister.parameters import check_integer
@@ -103,9 +103,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self
         """
         plan = self._plan()
-        images = as_numpy(images)
-        shape = check_image_shape("images", np.shape(images)[1:], 4)
-        images = check_images("images", images, shape)
+        images = check_image_batch("images", images, 4)
         if proba is None:
             classes, targets = np.unique(as_numpy(y), return_inverse=True)
             targets = targets.astype(np.int64)
@@ -120,7 +118,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         if proba is not None and not (np.isfinite(targets).all() and (targets >= 0).all()):
             raise InvalidInput("proba must hold finite probabilities, none below 0")
         self.network_ = image_network.train(images, targets, len(classes), plan)
-        self.classes_, self.image_shape_, self.privacy_ = classes, shape, None
+        self.classes_, self.image_shape_, self.privacy_ = classes, images.shape[1:], None
         return self
 
     def fit_synthesizer(self, synthesizer: Any, n_samples: int = 50_000) -> Self:

@@ -11,7 +11,7 @@ from scipy.fft import fft2, ifft2
 from threadpoolctl import threadpool_limits
 
 from cloister.errors import InvalidInput
-from cloister.neural.codec_input import check_image_shape, check_images
+from cloister.neural.codec_input import check_image_batch, check_image_shape, check_images
 from cloister.neural.morlet import average_matrix, morlet_filters
 from cloister.parameters import check_integer
 
@@ -121,11 +121,9 @@ class ScatteringEncoder:
         InvalidInput, InvalidType
             Naming the argument.
         """
-        shape = tuple(np.shape(public_images)[1:])
+        images = check_image_batch("public_images", public_images, 8, LARGEST_SIDE)
+        shape = images.shape[1:]
         plain = cls(shape, public_data=public_data, **options)
-        images = check_images("public_images", public_images, plain.image_shape)
-        if len(images) == 0:
-            raise InvalidInput("public_images holds 0 images, but at least 1 is needed")
         channels = plain._raw(images).reshape(len(images), CHANNELS, -1).astype(np.float64)
         scale = np.sqrt(np.square(channels).mean(axis=(0, 2)))
         # What public images never show would be divided by nothing.
