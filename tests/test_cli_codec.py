@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
     ["{data.npz}", "{data.npz:images}", "{images.npy}", "{floats.npy}", "{pictures-of-all}"],
 )
 def test_a_codec_is_trained_and_saved(folder, source):
-    result = run_json(f"train-codec {{{source}}} --out {{codec}} {QUICK}", folder, NAMED)
+    result = run_json(f"train-codec {source} --out {{codec}} {QUICK}", folder, NAMED)
     codec = load_codec(folder / "codec")
     expected = train_codec(
         np.load(folder / "images.npy"), public_data="MNIST train", n_features=5, width=8, epochs=2,

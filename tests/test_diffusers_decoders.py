@@ -107,6 +107,12 @@ def test_a_strict_vae_embeds_one_by_one(folder, vae, monkeypatch):
     assert strict.id == vae.id
 
 
+def test_rows_of_a_vae_can_be_measured(folder):
+    vae = AutoencoderKLDecoder(folder / "vae", batch_size=4)
+    assert vae.check_row_purity(images(4), n_rows=2).pure
+    assert vae.row_purity == "measured"
+
+
 def test_half_precision(folder, vae):
     half = AutoencoderKLDecoder(folder / "vae", dtype="bfloat16")
     some = images(2)

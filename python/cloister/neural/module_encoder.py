@@ -15,7 +15,7 @@ from cloister.neural.function_network import FunctionNetwork, RawPixels
 from cloister.neural.network import Network, one_row_rules
 from cloister.neural.optional_packages import need_torch
 from cloister.neural.preprocessing import Preprocessing, as_preprocessing
-from cloister.neural.row_purity import RowPurity, check_row_purity
+from cloister.neural.row_purity import MeasurablePurity
 from cloister.neural.text_tokens import TextTokens
 from cloister.parameters import check_flag, check_integer, check_real
 from cloister.privacy.ledger_checks import LONGEST_NAME, checked_name
@@ -26,7 +26,7 @@ _BELOW_ONE = 1 - 2.0**-23
 _DIGITS = 16  # of a SHA-256, in an id
 
 
-class ModuleEncoder:
+class ModuleEncoder(MeasurablePurity):
     """Embeds images, or texts, by a public network; satisfies `Encoder`.
 
     The network must not have been trained, fine-tuned or chosen on private data: it is part of
@@ -107,28 +107,12 @@ class ModuleEncoder:
         self._network, self._inputs = _parts(module, id, preprocessing, device, precision, strict)
         self.modality = "text" if isinstance(self._inputs, TextTokens) else "image"
         self.id = self._identity(module, id, precision)
-        self._measured: RowPurity | None = None
         self.n_features = self._features(n_features)
 
     @property
     def resizes(self) -> bool:
         """Whether images of differing size are accepted."""
         return bool(self._inputs.resizes)
-
-    @property
-    def row_purity(self) -> str:
-        """Whether an embedding depends on its own image alone: see `Encoder`."""
-        if self.strict:
-            return "strict"
-        return "measured" if self._measured is not None and self._measured.pure else "unchecked"
-
-    def check_row_purity(self, images: Any, n_rows: int = 8) -> RowPurity:
-        """Measure whether embeddings depend on their batch: see `cloister.neural.row_purity`.
-
-        `row_purity` is "measured" after a check that found no difference.
-        """
-        self._measured = check_row_purity(self, images, n_rows)
-        return self._measured
 
     def encode(self, batch: Any) -> NDArray[np.float32]:
         """Embed images of shape (n, height, width) or (n, height, width, 3), or a list of texts.

@@ -104,7 +104,7 @@ def array_pixels(images: Any, name: str, *, channels_first: bool = False) -> NDA
 
 def _from_floats(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     check_image_dtype(pixels.dtype, name)
-    low, high = float(pixels.min(initial=1)), float(pixels.max(initial=0))
+    low, high = float(pixels.min(initial=np.inf)), float(pixels.max(initial=-np.inf))
     if not (low >= 0 and high <= 1):  # NaN too
         raise InvalidInput(
             f"{name} holds floats from {low:g} to {high:g}, but they must lie in [0, 1]; undo any "
