@@ -46,7 +46,7 @@ def parse():
     add("--sets", choices=list(PUBLIC), nargs="+", default=list(PUBLIC))
     add("--epsilons", type=float, nargs="+", default=[1.0, 10.0, math.inf])
     add("--seeds", type=int, default=2, help="noise draws; one at infinite epsilon")
-    add("--images", type=int, default=30_000, help="synthetic images that the CNN sees")
+    add("--images", type=int, default=24_000, help="synthetic images that the CNN sees")
     add("--epochs", type=int, default=8)
     add("--json", type=Path, required=True, help="records; a run made again replaces its own")
     add("--tables", type=Path, nargs="*", default=[], help="documents whose tables to fill in")
@@ -154,7 +154,7 @@ def run(name, options):
             record["encode_seconds"] = scattering.seconds
             note(OURS, written(epsilon), seed, record)
             if options.grids and seed == 0:
-                path = options.grids / f"images_{name}_{written(epsilon)}.png"
+                path = options.grids / f"images_{name}_{epsilon:g}.png"
                 model.grid(16, 0, 0.7, labels="agreeing", path=path)
     if not options.no_real:
         x, y, test, truth = data

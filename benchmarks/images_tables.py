@@ -16,6 +16,7 @@ def tables(records):
     images = select(records, part="images")
     made = {
         "synthetic images": accuracies(images),
+        "synthetic images in short": in_short(images),
         "synthetic images by class": by_class(images),
         "synthetic images compared": compared(images),
     }
@@ -52,6 +53,23 @@ def accuracies(records):
                 f"| {name} | real images | {run['accuracy']:.4f} | – | – | – | – | – | – | "
                 f"{run['train_seconds']:.0f} | – |"
             )
+    return "\n".join(lines)
+
+
+def in_short(records):
+    """Return a line a data set, a column an epsilon."""
+    budgets = epsilons(select(records, method=OURS))
+    if not budgets:
+        return ""
+    titles = ["∞" if epsilon == "inf" else f"{epsilon:g}" for epsilon in budgets]
+    heads = [f"ε = {title}" for title in titles]
+    lines = [f"| | {' | '.join(heads)} | real images |", "|---" * (len(heads) + 2) + "|"]
+    for name in different(records, "rows"):
+        of_name = select(records, rows=name)
+        runs = [select(of_name, method=OURS, epsilon=epsilon) for epsilon in budgets]
+        cells = [mean(one, "accuracy") for one in [*runs, select(of_name, method=REAL)]]
+        shown = ["–" if cell is None else f"{cell:.3f}" for cell in cells]
+        lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 

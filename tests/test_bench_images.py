@@ -1,4 +1,4 @@
-"""The benchmark of synthetic images runs on small data, and its tables say what its records hold."""
+"""The benchmark of synthetic images runs on small data; its tables say what its records hold."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def test_it_runs_and_fills_its_tables(folder):
     assert ours["labeller_accuracy"] > 0.5
     assert ours["report"]["overall"]["n_synthetic"] == 2000
     assert real["method"] == images_tables.REAL
-    assert (folder / "images_mnist_10.0.png").stat().st_size > 1000
+    assert (folder / "images_mnist_10.png").stat().st_size > 1000
     text = document.read_text()
     assert f"**{ours['accuracy']:.4f}**" in text
     assert "| mnist | real images |" in text
