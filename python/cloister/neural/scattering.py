@@ -1,5 +1,6 @@
 """Scattering features of images: a fixed public formula with which linear rules classify well."""
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
@@ -143,12 +144,11 @@ class ScatteringEncoder:
 
     @property
     def id(self) -> str:
-        """All of the parameters, in words."""
+        """Shape and cells in words, scale and codec by their digests: names are short."""
         shape = "x".join(map(str, self.image_shape))
-        scale = " ".join(f"{value:.6g}" for value in self.channel_scale)
-        scale = "1" if (self.channel_scale == 1).all() else f"[{scale}] of {self.public_data}"
-        before = "" if self.codec is None else f", through {self.codec.id}"
-        return f"scattering of {shape}, {self.cells} cells, channel scale {scale}{before}"
+        scale = "1" if (self.channel_scale == 1).all() else _digest(self.channel_scale.tobytes())
+        through = "" if self.codec is None else f", through codec {_digest(self.codec.id.encode())}"
+        return f"scattering of {shape}, {self.cells} cells, channel scale {scale}{through}"
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed images.
@@ -220,6 +220,10 @@ def _every_second(spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
     folded = spectra.reshape(*spectra.shape[:-2], 2, height // 2, 2, width // 2)
     thinned: NDArray[np.complex64] = ifft2(folded.sum(axis=(-4, -2)) / np.float32(4))
     return thinned
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _scale(channel_scale: Any) -> NDArray[np.float32]:
