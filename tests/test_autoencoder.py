@@ -105,6 +105,18 @@ def test_decoding_inverts_the_scaling(codec):
     assert np.abs(found - expected)[within].max() <= 1
 
 
+def test_rows_are_measured_until_batches_change(codec, monkeypatch):
+    assert codec.row_purity == "unchecked"
+    assert codec.check_row_purity(images(20)).pure
+    assert codec.row_purity == "measured"
+    assert codec.use(batch_size=16).row_purity == "unchecked"
+    latents = conv_run.latents
+    # What a batch normalisation in training mode would do.
+    monkeypatch.setattr(conv_run, "latents", lambda *given: latents(*given) - latents(*given)[0])
+    assert not codec.check_row_purity(images(20)).pure
+    assert codec.row_purity == "unchecked"
+
+
 def test_a_strict_codec_embeds_one_by_one(codec, monkeypatch):
     some, sizes = images(70), []
     latents = conv_run.latents

@@ -21,15 +21,22 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("codec")
     images = procedural_images(60, (10, 8))
     np.savez(folder / "data.npz", images=images, labels=np.arange(60))
-    np.savez(folder / "other.npz", x_train=images, y_train=np.arange(60))
     np.save(folder / "images.npy", images)
     np.save(folder / "colour.npy", procedural_images(60, (10, 8, 3)))
     np.save(folder / "floats.npy", images / 255)
+    np.savez(folder / "both.npz", train=images, test=images)
+    (folder / "pictures-of-all").mkdir()
+    for place, image in enumerate(images):
+        Image.fromarray(image).save(folder / "pictures-of-all" / f"{place:03d}.png")
+    (folder / "empty").mkdir()
     np.save(folder / "rows.npy", images.reshape(60, 80))
     return folder
 
 
-@pytest.mark.parametrize("source", ["{data.npz}", "{data.npz:images}", "{images.npy}"])
+@pytest.mark.parametrize(
+    "source",
+    ["{data.npz}", "{data.npz:images}", "{images.npy}", "{floats.npy}", "{pictures-of-all}"],
+)
 def test_a_codec_is_trained_and_saved(folder, source):
     result = run_json(f"train-codec {source} --out {{codec}} {QUICK}", folder, NAMED)
     codec = load_codec(folder / "codec")
@@ -176,10 +183,11 @@ REFUSALS = [
     ("--procedural 0 --image-shape 28x28 --out {o}", "--procedural"),
     ("{images.npy} --public-data a --image-shape 8x8 --out {o}", "--image-shape is that of"),
     ("{none.npy} --public-data a --out {o}", "none.npy"),
-    ("{other.npz} --public-data a --out {o}", "has no array 'images'; it has"),
-    ("{floats.npy} --public-data a --out {o}", "array of uint8"),
-    ("{floats.npy} --procedural 4 --public-data a --out {o}", "array of uint8"),
-    ("{rows.npy} --public-data a --out {o}", "of shape (60, 80)"),
+    ("{both.npz} --public-data a --out {o}", "'train', 'test'"),
+    ("{empty} --public-data a --out {o}", "holds 0 images"),
+    ("{none} --public-data a --out {o}", "there is no file or folder"),
+    ("{rows.npy} --public-data a --out {o}", "(60, 80)"),
+    ("{rows.npy} --procedural 4 --public-data a --out {o}", "(60, 80)"),
     ("{images.npy} --public-data a --out {none/o}", "the folder of"),
     ("{images.npy} --public-data a --out {images.npy}", "name the same file"),
     ("{images.npy} --public-data a --out {o} --width 9", "width=9 is no multiple of 8"),

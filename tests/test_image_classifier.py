@@ -162,7 +162,7 @@ def test_impossible_images_and_labels_are_refused(trained):
         ImageClassifier().fit(images, [0, 1], np.full((10, 2), -1.0))
     with pytest.raises(InvalidType, match="uint8"):
         ImageClassifier().fit(images / 255, labels)
-    with pytest.raises(InvalidInput, match="at least one image"):
+    with pytest.raises(InvalidInput, match="holds 0 images"):
         ImageClassifier().fit(images[:0], labels[:0])
     with pytest.raises(InvalidInput, match="has shape"):
         trained.predict(images[:, :8])

@@ -130,7 +130,7 @@ def test_bad_rows_are_refused(sets, call, error, message):
 
 def test_bad_images_are_refused():
     codec, (images, labels) = TinyCodec(), tiny_images(20)
-    with pytest.raises(InvalidType, match=r"samples must be .* uint8, got float64"):
+    with pytest.raises(InvalidType, match=r"samples must be .* uint8 .*got float64"):
         evaluate_images(images / 2, labels, images, labels, codec)
     with pytest.raises(InvalidInput, match=r"real_labels has shape \(19,\)"):
         evaluate_images(images, labels, images, labels[1:], codec)

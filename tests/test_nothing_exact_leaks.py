@@ -1,7 +1,7 @@
 """Nothing exact leaks: every stored value is public or noisy, and no row is found anywhere.
 
 A value passes if it stays the same on a *different* data set with the same public parameters, or
-changes between two noise draws on the same data. Class counts and n are primes, to recognise them.
+changes between noise draws on the same data. Class counts and n are primes, to recognise them.
 """
 
 import copy
@@ -88,6 +88,9 @@ ESTIMATORS["DPGaussianMixture of roots"] = DPGaussianMixture(
     epsilon=4.0, classes=CLASSES, random_state=0, row_transform="root", tilt=True
 )
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+# Noise changes most numbers in every draw, but a small whole number seldom: the rank of a low-rank
+# covariance is one less in a tenth of all draws. What is exact is the same in all of them.
+DRAWS = 6
 
 
 def fitted(estimator, rows):
@@ -96,6 +99,16 @@ def fitted(estimator, rows):
 
 def without_labels(model):
     return {name: value for name, value in vars(model).items() if name != "labels_"}
+
+
+def never_explained(first, look, data, other_data):
+    """Paths of values in `first`, a draw on `data`, that no further draws explain."""
+    left = set(first)
+    for _ in range(DRAWS):
+        left &= set(unexplained(first, look(data), look(other_data)))
+        if not left:
+            break
+    return sorted(left)
 
 
 def shared_numbers(content, again, secrets):
@@ -111,26 +124,26 @@ def saved(model, tmp_path):
 
 @every_estimator
 def test_every_attribute_is_public_or_noisy(estimator, data, other_data):
-    first, again, other = (fitted(estimator, rows) for rows in (data, data, other_data))
-    values = values_of(without_labels(first))
+    def look(rows):
+        return values_of(without_labels(fitted(estimator, rows)))
+
+    values = look(data)
     assert len(values) > 40
-    others = values_of(without_labels(again)), values_of(without_labels(other))
-    assert unexplained(values, *others) == []
+    assert never_explained(values, look, data, other_data) == []
     assert mentions(values, data.secrets) == []
 
 
 @every_estimator
 def test_every_byte_of_a_file_is_public_or_noisy(estimator, data, other_data, tmp_path):
-    files = []
-    for number, rows in enumerate((data, data, other_data)):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        files.append(saved(fitted(estimator, rows), folder))
-    values, *others = (values_of_file(path) for path in files)
+    def look(rows):
+        return values_of_file(saved(fitted(estimator, rows), tmp_path))
+
+    values = look(data)
+    content = (tmp_path / "model").read_bytes()
     assert len(values) > 40
-    assert unexplained(values, *others) == []
+    assert never_explained(values, look, data, other_data) == []
     assert mentions(values, data.secrets) == []
-    content, again = files[0].read_bytes(), files[1].read_bytes()
+    again = saved(fitted(estimator, data), tmp_path).read_bytes()
     assert shared_numbers(content, again, data.secrets) == set()
     assert runs_in(content, data.windows) == []
 
@@ -231,8 +244,11 @@ PLANTED = [
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_leak_is_found(name, data, other_data):
-    first, again, other = (values_of(vars(plant(rows, name))) for rows in (data, data, other_data))
-    assert unexplained(first, again, other)
+    def look(rows):
+        return values_of(vars(plant(rows, name)))
+
+    first = look(data)
+    assert never_explained(first, look, data, other_data)
     if name.startswith("exact"):
         assert mentions(first, data.secrets)
 

@@ -81,7 +81,7 @@ def test_bad_arguments_are_refused(tmp_path, monkeypatch):
     ]:
         with pytest.raises(error, match=message):
             picture_grid(*arguments, **options)
-    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     picture_grid(images, [0, 1, 2])
     with pytest.raises(MissingDependency, match="Pillow"):
         picture_grid(images, [0, 1, 2], path=tmp_path / "p.png")

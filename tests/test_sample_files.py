@@ -193,7 +193,7 @@ def test_places_that_cannot_be_written_to_are_refused(tmp_path, monkeypatch):
         check_samples_destination(3)
     with pytest.raises(InvalidInput, match="nothing to resume"):
         check_samples_destination(tmp_path / "s.npz", resume=True)
-    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingDependency, match="Pillow"):
         check_samples_destination(tmp_path / "folder")
     check_samples_destination(tmp_path / "s.npz")

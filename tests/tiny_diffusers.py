@@ -99,3 +99,14 @@ def tiny_unclip(torch):
         ),
         vae=tiny_vae(torch),
     )
+
+
+def save_all(torch, folder):
+    """Save an autoencoder ("vae"), one of grey images ("grey") and a pipeline ("unclip")."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    tiny_vae(torch, shift_factor=0.25).save_pretrained(folder / "vae")
+    tiny_vae(torch, in_channels=1).save_pretrained(folder / "grey")
+    tiny_unclip(torch).save_pretrained(folder / "unclip")
+    torch.set_num_threads(threads)
+    return folder

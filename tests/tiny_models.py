@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import tokenizers
 import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules as parts
+
+from cloister.neural.encoders import Preprocessing
 
 CLIP_SIDES = {
     "hidden_size": 16,
@@ -15,6 +18,8 @@ CLIP_SIDES = {
     "num_attention_heads": 2,
     "projection_dim": 8,
 }
+COLOUR = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), dtype=np.uint8)
+SMALL = Preprocessing(size=32, mean=0.5, std=0.5)
 TEXTS = ["a photo of a cat", "a dog", "a much longer text about something else altogether"]
 
 
@@ -102,3 +107,9 @@ def open_clip_config(folder, name):
     path = folder / f"{name}.json"
     path.write_text(json.dumps(config))
     return path
+
+
+def unit(rows):
+    """Rows of a tensor at norm 1."""
+    rows = rows.detach().numpy()
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -3,7 +3,6 @@
 Commands import what they need when they run, so that help is there at once.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -12,7 +11,9 @@ from cloister.cli_embed import embed
 from cloister.cli_image_commands import evaluate_images, sample_images, synthesize
 from cloister.cli_output import Commands
 from cloister.cli_shared_options import (
+    budget_options,
     count_or_auto,
+    declared,
     delta_option,
     epsilon_option,
     json_option,
@@ -39,9 +40,9 @@ def main(context: click.Context) -> None:
 main.add_command(embed)
 
 
-def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Declare the options of `fit` that become a `FitOptions`."""
-    options = [
+# The options of `fit` that become a `FitOptions`.
+_fit_options = declared(
+    [
         click.argument("rows", metavar="ROWS"),
         click.option(
             "--labels", metavar="FILE[:KEY]|COLUMN", help="Classes of the rows: a file or a column."
@@ -100,17 +101,11 @@ def _fit_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Keep 2 bytes a number in memory, or read the files for each question.",
         ),
         click.option("--normalize", is_flag=True, help="Scale each row to norm 1 first."),
-        click.option("--budget", metavar="LEDGER", help="Pay from this file's budget."),
-        click.option("--dataset", metavar="NAME", help="The data set's name in the ledger."),
-        click.option("--budget-epsilon", type=float, help="Total of a data set new to the ledger."),
-        click.option("--budget-delta", type=float, help="Its delta."),
-        click.option("--fit-name", metavar="NAME", help="Resume this fit if it was interrupted."),
+        budget_options,
         click.option("--encoder-id", metavar="NAME", help="Public encoder that made the rows."),
         seed_option,
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+)
 
 
 @main.command()
@@ -244,10 +239,10 @@ def train_codec(
 ) -> None:
     """Train an autoencoder on PUBLIC_IMAGES, to embed and decode private ones later.
 
-    PUBLIC_IMAGES is a .npy file, or FILE.npz:KEY, of uint8 images of shape (n, height, width) or
-    (n, height, width, 3). They must be PUBLIC: a codec is published with all that it learnt, no
-    noise is added, and it has no privacy guarantee. Which images they are, their number and
-    digest stay in the file: `cloister info CODEC` shows them.
+    PUBLIC_IMAGES is a folder of image files, a .npy file, or FILE.npz:KEY; of one size, grey or in
+    colour. They must be PUBLIC: a codec is published with all that it learnt, no noise is added,
+    and it has no privacy guarantee. Which images they are, their number and digest stay in the
+    file: `cloister info CODEC` shows them.
 
     Interrupted, the training is kept in CODEC.checkpoint: give --resume to go on.
     """

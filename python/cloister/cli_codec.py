@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.atomic_file import check_destination
-from cloister.cli_files import check_array_file, read_array
 from cloister.cli_output import emit, say, show_pairs, show_paragraph
 from cloister.cli_road import check_distinct
 from cloister.errors import InvalidInput, ModelFileError
 
-IMAGES_KEY = "images"
 STATEMENT = (
     "A codec has no privacy guarantee and needs none as long as the images that it was trained on "
     "are public. Whoever trained it vouches for that: cloister cannot see it."
@@ -49,8 +47,6 @@ class CodecOptions:
             raise click.UsageError("--image-shape is that of PUBLIC_IMAGES; leave it out")
         if self.images is None and self.image_shape is None:
             raise click.UsageError("--procedural without PUBLIC_IMAGES needs --image-shape")
-        if self.images is not None:
-            check_array_file("PUBLIC_IMAGES", self.images)
         check_destination(self.out, "--out")
         check_distinct({"--out": self.out}, {"PUBLIC_IMAGES": self.images})
 
@@ -61,24 +57,19 @@ class CodecOptions:
 
     def read(self) -> tuple[NDArray[np.uint8], str]:
         """Return the images, and what they are in words."""
+        from cloister.neural.images import as_image_array  # noqa: PLC0415
         from cloister.neural.procedural_images import procedural_images  # noqa: PLC0415
 
         images, words = None, self.public_data
         if self.images is not None:
-            images = np.asarray(read_array("PUBLIC_IMAGES", self.images, IMAGES_KEY))
+            images = as_image_array(self.images, "PUBLIC_IMAGES")
         if self.procedural is not None:
             shape = images.shape[1:] if images is not None else parse_shape(self.image_shape)
             drawn = procedural_images(self.procedural, shape, self.random_state)
             said = f"{self.procedural} procedural images of seed {self.random_state}"
             words = said if words is None else f"{words} and {said}"
-            images = drawn if images is None else _together(images, drawn)
+            images = drawn if images is None else np.concatenate([images, drawn])
         return np.asarray(images), str(words)
-
-
-def _together(images: NDArray[Any], drawn: NDArray[np.uint8]) -> NDArray[Any]:
-    if images.dtype != np.uint8:
-        return images  # training says what is wrong with them
-    return np.concatenate([images, drawn])
 
 
 def parse_shape(text: str | None) -> tuple[int, ...]:

@@ -1,14 +1,14 @@
 """`cloister embed`: its options."""
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
+from cloister.cli_shared_options import declared, json_option
 
-def _embed_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Declare the options of `embed`."""
-    options = [
+# The options of `embed`.
+_embed_options = declared(
+    [
         click.argument("images", metavar="IMAGES"),
         click.option("--labels", metavar="FILE[:KEY]", help="Classes; else those of subfolders."),
         click.option(
@@ -36,14 +36,12 @@ def _embed_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--check-purity", is_flag=True, help="Measure that rows are independent."),
         click.option("--restart", is_flag=True, help="Begin anew; take up what is there without."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+)
 
 
 @click.command()
 @_embed_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@json_option
 def embed(as_json: bool, **options: Any) -> None:
     """Embed IMAGES by a public encoder: a folder (subfolders are classes), .npy or FILE.npz:KEY.
 

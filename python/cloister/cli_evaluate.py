@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cloister.cli_codec_option import open_codec
 from cloister.cli_files import check_array_file, read_array
 from cloister.cli_output import busy, emit, show_pairs, show_paragraph, show_table
-from cloister.neural.encoded_images import image_array
+from cloister.neural.codec_input import check_image_batch
 from cloister.neural.image_report import ImageFigures, ImageReport, evaluate_images
 from cloister.sources.file_names import split_key
 
@@ -47,7 +47,7 @@ def evaluate(
 def _read(argument: str, spec: str, option: str, labels: str | None) -> Images:
     if labels is None and split_key(spec)[1] is not None:
         raise click.UsageError(f"{argument} with a :KEY needs {option}")
-    images = image_array(read_array(argument, spec, "x"), argument)
+    images = check_image_batch(argument, read_array(argument, spec, "x"))
     return images, read_array(argument if labels is None else option, labels or spec, "y")
 
 

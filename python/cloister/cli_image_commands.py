@@ -1,12 +1,13 @@
 """The commands about images: `synthesize` and `sample-images`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from cloister.cli_shared_options import (
+    budget_options,
     count_or_auto,
+    declared,
     delta_option,
     epsilon_option,
     json_option,
@@ -30,9 +31,9 @@ n_images_option = click.option(
 )
 
 
-def _synthesize_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Declare the options of `synthesize` that become a `SynthesizeOptions`."""
-    options = [
+# The options of `synthesize` that become a `SynthesizeOptions`.
+_synthesize_options = declared(
+    [
         click.argument("images", metavar="IMAGES"),
         click.option("--labels", metavar="FILE[:KEY]", help="Classes of the images."),
         codec_option,
@@ -53,15 +54,9 @@ def _synthesize_options(command: Callable[..., None]) -> Callable[..., None]:
             type=float,
             help="Share of the budget for a second rule that labels the samples, such as 0.5.",
         ),
-        click.option("--budget", metavar="LEDGER", help="Pay from this file's budget."),
-        click.option("--dataset", metavar="NAME", help="The data set's name in the ledger."),
-        click.option("--budget-epsilon", type=float, help="Total of a data set new to the ledger."),
-        click.option("--budget-delta", type=float, help="Its delta."),
-        click.option("--fit-name", metavar="NAME", help="Resume this fit if it was interrupted."),
+        budget_options,
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+)
 
 
 @click.command()

@@ -82,7 +82,7 @@ def _guarantee(path: str, header: dict[str, Any]) -> PrivacyGuarantee | None:
     if "privacy" not in header:
         return None
     try:
-        of_images = "decoder_id" in header["privacy"]
+        of_images = "labeller" in header["privacy"]
         kind = ImageGuarantee if of_images else PrivacyGuarantee
         return kind.from_dict(header["privacy"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:

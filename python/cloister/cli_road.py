@@ -32,7 +32,7 @@ from cloister.cli_files import (
 from cloister.cli_output import busy, emit, say, show_pairs
 from cloister.errors import CloisterError, InvalidInput
 from cloister.neural import Probe
-from cloister.neural.training import import_torch
+from cloister.neural.optional_packages import need_torch
 from cloister.sources import Source, as_source
 from cloister.sources.arrays import finite_float64
 from cloister.sources.file_names import split_key
@@ -89,7 +89,7 @@ class RoadOptions:
             array_destination("--synthetic", self.synthetic, (".npz",))
         if self.probe is not None:
             check_destination(self.probe, "--probe")
-            import_torch()
+            need_torch("training a Probe")
 
     def read_test(
         self, rows: Source, labels: Any, classes: Any, *, normalize: bool

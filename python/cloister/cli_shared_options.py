@@ -1,6 +1,22 @@
 """Options that several commands have."""
 
+from collections.abc import Callable
+from typing import Any
+
 import click
+
+Command = Callable[..., Any]
+
+
+def declared(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Return a decorator that declares these options, in this order."""
+
+    def declare(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return declare
 
 
 def count_or_auto(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
@@ -40,4 +56,13 @@ threads_option = click.option(
     callback=_threads,
     expose_value=False,
     help="Threads of the kernels; all cores by default.",
+)
+budget_options = declared(
+    [
+        click.option("--budget", metavar="LEDGER", help="Pay from this file's budget."),
+        click.option("--dataset", metavar="NAME", help="The data set's name in the ledger."),
+        click.option("--budget-epsilon", type=float, help="Total of a data set new to the ledger."),
+        click.option("--budget-delta", type=float, help="Its delta."),
+        click.option("--fit-name", metavar="NAME", help="Resume this fit if it was interrupted."),
+    ]
 )

@@ -15,7 +15,8 @@ from cloister.cli_price import budget_state
 from cloister.cli_road import check_distinct
 from cloister.errors import InvalidInput
 from cloister.neural import ImageLabeller, Synthesizer
-from cloister.neural.encoded_images import image_array, stored_images
+from cloister.neural.codec_input import check_image_batch
+from cloister.neural.encoded_images import stored_images
 from cloister.neural.image_files import Pictures
 from cloister.neural.images import as_images
 from cloister.neural.sample_files import check_samples_destination
@@ -177,7 +178,7 @@ def _images(spec: str) -> Any:
         what is released, and a guarantee for each of them could not hold.
     """
     if has_array_suffix(spec):
-        return image_array(read_array("IMAGES", spec, DEFAULT_IMAGES), "IMAGES")
+        return check_image_batch("IMAGES", read_array("IMAGES", spec, DEFAULT_IMAGES))
     found = as_images(spec, "IMAGES")
     if isinstance(found, Pictures) and found.mixed:
         raise InvalidInput(

@@ -18,6 +18,7 @@ from cloister.neural.conv_layers import Architecture
 from cloister.neural.padded_batches import in_batches
 from cloister.neural.public_data import PublicData
 from cloister.neural.row_norms import shorten
+from cloister.neural.row_purity import MeasurablePurity
 from cloister.neural.torch_device import threads_for, torch_device
 from cloister.parameters import check_flag, check_integer, check_real
 
@@ -26,7 +27,7 @@ from cloister.parameters import check_flag, check_integer, check_real
 LARGEST_DECODED = 4.0
 
 
-class ConvCodec:
+class ConvCodec(MeasurablePurity):
     """Encoder and decoder learnt from **public** images: convolutional autoencoder or VAE.
 
     Made by `train_codec`, or loaded from the file that `save` or `cloister train-codec` wrote.
@@ -59,7 +60,7 @@ class ConvCodec:
         Whether images are embedded one by one, so that an embedding is by construction a function
         of its own image: `row_purity` is then "strict", and embedding takes a few times as long.
         Otherwise images go through in batches of one fixed size, the last one padded, and
-        `row_purity` is "unchecked".
+        `row_purity` is "unchecked", or "measured" after a `check_row_purity` without difference.
     device : str, default "cpu"
         Where the network runs: a torch device such as "cuda".
     batch_size : int, default 64
@@ -95,6 +96,7 @@ class ConvCodec:
         self.strict = check_flag("strict", strict)
         self.batch_size = check_integer("batch_size", batch_size, 1, 2**16, way_out="such as 64")
         self.device = device
+        self._measured = False  # it was of other batches, or another device
         return self
 
     @property
@@ -116,11 +118,6 @@ class ConvCodec:
     def encoder_id(self) -> str:
         """The same: it decodes what it encodes."""
         return self._id
-
-    @property
-    def row_purity(self) -> str:
-        """Return "strict" if images are embedded one by one, otherwise "unchecked"."""
-        return "strict" if self.strict else "unchecked"
 
     @property
     def public_data(self) -> str:

@@ -19,18 +19,19 @@ from cloister.neural.diffusers_loading import (
     load_whole,
     low_memory,
     moved,
-    weights_digest,
 )
+from cloister.neural.network import state_digest
 from cloister.neural.optional_packages import need
 from cloister.neural.padded_batches import in_batches
 from cloister.neural.row_norms import shorten
+from cloister.neural.row_purity import MeasurablePurity
 from cloister.neural.torch_device import torch_device
 from cloister.parameters import check_flag, check_integer, check_real
 
 LARGEST_DECODED = 4.0  # times R: samples beyond are shortened, see `ConvCodec`
 
 
-class AutoencoderKLDecoder:
+class AutoencoderKLDecoder(MeasurablePurity):
     """Encoder and decoder by the autoencoder of a latent diffusion model (Rombach et al. 2022).
 
     An embedding is the mean of the posterior, less the model's `shift_factor` and times its
@@ -52,7 +53,8 @@ class AutoencoderKLDecoder:
     rms_bound : float, default=1.5
         Root mean square of a scaled latent's values that has norm R; a public guess.
     strict : bool, default=False
-        Whether images are embedded one by one, so that `row_purity` is "strict".
+        Whether images are embedded one by one, so that `row_purity` is "strict"; otherwise it is
+        "unchecked", or "measured" after a `check_row_purity` without difference.
     batch_size : int, default=8
         Images of a call otherwise; the last batch is padded.
     dtype : {"float32", "float16", "bfloat16"}, default="float32"
@@ -117,7 +119,7 @@ class AutoencoderKLDecoder:
             options["subfolder"] = subfolder
         check_class(diffusers.AutoencoderKL, source, options)
         model = load_whole(diffusers.AutoencoderKL, source, {**options, **low_memory()})
-        self._digest = weights_digest({"vae": model})
+        self._digest = state_digest(model)
         self._model = moved(model, self._torch, self._device, self._dtype)
         self.image_shape, self.latent_shape = _shapes(model.config, image_size)
         self.n_features = prod(self.latent_shape)
@@ -137,11 +139,6 @@ class AutoencoderKLDecoder:
     def encoder_id(self) -> str:
         """The same: it decodes what it encodes."""
         return self.id
-
-    @property
-    def row_purity(self) -> str:
-        """Return "strict" if images are embedded one by one, otherwise "unchecked"."""
-        return "strict" if self.strict else "unchecked"
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed images of shape (n, *image_shape), uint8, as float32 of shape (n, d)."""

@@ -1,6 +1,6 @@
-"""What codecs accept: shapes, images and embeddings, checked once at the public functions."""
+"""What codecs and classifiers accept: shapes, images and embeddings, checked once when given."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,46 @@ def check_images(name: str, images: Any, image_shape: tuple[int, ...]) -> NDArra
     InvalidInput
         If their shape is not (n, *image_shape).
     """
+    pixels = _pixels(name, images)
+    if pixels.ndim != len(image_shape) + 1 or pixels.shape[1:] != image_shape:
+        raise InvalidInput(
+            f"{name} has shape {pixels.shape}, but (n, {', '.join(map(str, image_shape))}) is "
+            "needed; resize the images, or make a codec of their shape"
+        )
+    return pixels
+
+
+def check_image_batch(
+    name: str, images: Any, smallest: int = 1, largest: int = 2**16
+) -> NDArray[np.uint8]:
+    """Return a batch of at least one image, of any one shape; a memory map is not read.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name in messages.
+    images : array of shape (n, height, width) or (n, height, width, 3), uint8
+    smallest, largest : int
+        Bounds of their sides, in pixels.
+
+    Raises
+    ------
+    InvalidType, InvalidInput
+        If they are anything else, or none.
+    """
+    pixels = _pixels(name, images)
+    if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != COLOURS):
+        raise InvalidInput(
+            f"{name} has shape {pixels.shape}, but (n, height, width) or (n, height, width, 3) is "
+            "needed; colours come last"
+        )
+    if len(pixels) == 0:
+        raise InvalidInput(f"{name} holds 0 images, but at least 1 is needed")
+    check_image_shape(name, pixels.shape[1:], smallest, largest)
+    return pixels
+
+
+def _pixels(name: str, images: Any) -> NDArray[np.uint8]:
     images = as_numpy(images)
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         found = getattr(images, "dtype", type(images).__name__)
@@ -57,12 +97,7 @@ def check_images(name: str, images: Any, image_shape: tuple[int, ...]) -> NDArra
             f"{name} must be an array of uint8 pixels in [0, 255], got {found}; for floats in "
             "[0, 1] give (255 * images).round().astype('uint8')"
         )
-    if images.ndim != len(image_shape) + 1 or images.shape[1:] != image_shape:
-        raise InvalidInput(
-            f"{name} has shape {images.shape}, but (n, {', '.join(map(str, image_shape))}) is "
-            "needed; resize the images, or make a codec of their shape"
-        )
-    return images
+    return cast(NDArray[np.uint8], images)
 
 
 def check_embeddings(

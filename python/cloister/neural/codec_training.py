@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from cloister.errors import InvalidInput
 from cloister.neural.autoencoder import ConvCodec
 from cloister.neural.codec_checkpoint import Checkpoint
+from cloister.neural.codec_input import check_image_batch
 from cloister.neural.codec_plan import CodecPlan
 from cloister.neural.codec_progress import TrainingProgress
 from cloister.neural.conv_layers import LARGEST_SIDE, SMALLEST_SIDE, Architecture
-from cloister.neural.public_data import PublicData, check_name, read_public_images
+from cloister.neural.images import as_image_array
+from cloister.neural.public_data import PublicData, check_name
 from cloister.neural.reconstruction_grid import SampleGrids
 from cloister.neural.row_norms import row_norms
 from cloister.neural.torch_device import torch_device
@@ -86,8 +88,9 @@ def train_codec(
 
     Parameters
     ----------
-    public_images : array of shape (n, height, width) or (n, height, width, 3), uint8
-        At least 2; sides of 8 to 256 pixels. A memory map is read a batch at a time.
+    public_images : images
+        An array, a folder, a list of files ...: see `as_images`. At least 2 of one size, with
+        sides of 8 to 256 pixels. A memory map is read a batch at a time.
     public_data : str
         Which public images these are, in words, such as "MNIST train". With their number and
         digest it stays in the codec's file.
@@ -155,7 +158,8 @@ def train_codec(
     samples_every = check_integer(
         "samples_every", samples_every, 1, 10**6, way_out="epochs between two pictures"
     )
-    images = read_public_images("public_images", public_images, SMALLEST_SIDE, LARGEST_SIDE)
+    images = as_image_array(public_images, "public_images")
+    images = check_image_batch("public_images", images, SMALLEST_SIDE, LARGEST_SIDE)
     if len(images) < 2:
         raise InvalidInput(f"public_images holds {len(images)} image, but at least 2 are needed")
     a = Architecture.checked(images.shape[1:], n_features, width, plan.kl_weight > 0)

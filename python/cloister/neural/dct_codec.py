@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister.errors import InvalidInput, InvalidType
+from cloister.errors import InvalidInput
 from cloister.neural import codec_file
-from cloister.neural.codec_input import check_embeddings, check_image_shape, check_images
+from cloister.neural.codec_input import check_embeddings, check_image_batch, check_images
 from cloister.neural.dct_parameters import DCTParameters
 from cloister.neural.dct_transform import BlockTransform
 from cloister.neural.row_norms import row_norms, shorten
@@ -123,15 +123,8 @@ class DCTCodec:
             Naming the argument.
         """
         share = check_real("share", share, 0, 1, way_out="such as 0.99", low_open=True)
-        if not isinstance(public_images, np.ndarray) or len(public_images.shape) < 3:
-            raise InvalidType(
-                "public_images must be an array of shape (n, height, width) or (n, height, width, "
-                f"3), got {type(public_images).__name__} of shape {np.shape(public_images)}"
-            )
-        shape = check_image_shape("public_images", public_images.shape[1:])
-        images = check_images("public_images", public_images, shape)
-        if len(images) == 0:
-            raise InvalidInput("public_images holds 0 images, but at least 1 is needed")
+        images = check_image_batch("public_images", public_images)
+        shape = images.shape[1:]
         mean = np.mean(images, axis=0, dtype=np.float64)
         for refused in ("mean", "contrast", "image_shape"):
             if refused in options:

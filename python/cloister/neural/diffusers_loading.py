@@ -6,7 +6,6 @@ weights would make noise that nobody could tell from privacy's.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,6 @@ from typing import Any
 from safetensors import SafetensorError
 
 from cloister.errors import InvalidInput, InvalidType, ModelFileError
-from cloister.neural.optional_packages import need
 
 EXTRA = "diffusers"
 DTYPES = ("float32", "float16", "bfloat16")
@@ -140,15 +138,3 @@ def as_dtype(torch: Any, dtype: Any) -> Any:
     if dtype not in DTYPES:
         raise InvalidInput(f"dtype={dtype!r} is not one of {list(DTYPES)}; choose one of these")
     return getattr(torch, dtype)
-
-
-def weights_digest(modules: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of all weights of some modules, whatever device they are on."""
-    torch = need("torch", "running a network", EXTRA)
-    sha256 = hashlib.sha256()
-    for part, module in sorted(modules.items()):
-        for name, tensor in sorted(module.state_dict().items()):
-            whole = tensor.detach().cpu().contiguous().reshape(-1)
-            sha256.update(f"{part}.{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            sha256.update(memoryview(whole.view(torch.uint8).numpy()))
-    return sha256.hexdigest()

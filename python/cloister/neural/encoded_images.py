@@ -8,40 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput, InvalidType
-from cloister.neural.image_guarantee import PURITIES
+from cloister.neural.codec_input import check_image_batch
 from cloister.neural.image_source import StoredImages as Readable
 from cloister.neural.images import as_images
 from cloister.neural.protocols import Encoder
+from cloister.privacy.guarantee import ROW_PURITIES
 from cloister.sources.protocol import gathered
-
-
-def image_array(images: Any, name: str = "images") -> NDArray[np.uint8]:
-    """Check images.
-
-    Parameters
-    ----------
-    images : array of shape (n, height, width) or (n, height, width, 3), uint8
-        A memory map is not read.
-    name : str
-        The argument's name in messages.
-
-    Raises
-    ------
-    InvalidInput, InvalidType
-        If they are anything else, or none.
-    """
-    array: NDArray[Any] = np.asanyarray(images)
-    if array.dtype != np.uint8:
-        raise InvalidType(
-            f"{name} must be an array of dtype uint8, got {array.dtype} "
-            f"({type(images).__name__}); brightness goes from 0 to 255"
-        )
-    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3) or 0 in array.shape:
-        raise InvalidInput(
-            f"{name} has shape {array.shape}, but (n, height, width) or (n, height, width, 3) with "
-            "n of at least 1 is needed; colours come last"
-        )
-    return array
 
 
 @dataclass(frozen=True)
@@ -82,7 +54,7 @@ def stored_images(images: Any, name: str = "images") -> StoredImages:
                 "give an array, a folder or a list of files"
             )
         return StoredImages(source.n, None, source.read, source.labels)
-    array = image_array(images, name)
+    array = check_image_batch(name, images)
     return StoredImages(
         len(array), array.shape[1:], lambda start, stop: np.asarray(array[start:stop])
     )
@@ -102,9 +74,9 @@ def check_encoder(encoder: Any, name: str = "encoder") -> Encoder:
             f"{name} must be an encoder, got {type(encoder).__name__}, which lacks {missing}; see "
             "cloister.neural.encoders"
         )
-    if encoder.row_purity not in PURITIES:
+    if encoder.row_purity not in ROW_PURITIES:
         raise InvalidInput(
-            f"{name}.row_purity is {encoder.row_purity!r}, and must be one of {list(PURITIES)}"
+            f"{name}.row_purity is {encoder.row_purity!r}, and must be one of {list(ROW_PURITIES)}"
         )
     return encoder
 

@@ -52,6 +52,10 @@ class ArrayImages(StoredBatches):
         """Return images `start` to `stop` - 1."""
         return array_pixels(self._array[start:stop], self._name)
 
+    def whole(self) -> NDArray[np.uint8]:
+        """Return all images: the array itself, or a view, where it is of uint8."""
+        return self.read(0, self.n)
+
 
 def array_file_images(spec: str, name: str) -> ArrayImages:
     """Return the images of "file.npy", mapped, or of "file.npz:key", loaded.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cloister.errors import InvalidInput
 from cloister.neural import image_classifier_file, image_network
-from cloister.neural.codec_input import check_image_shape, check_images
+from cloister.neural.codec_input import check_image_batch, check_images
 from cloister.neural.image_network import GROUP, ImagePlan
 from cloister.neural.inputs import as_generator, as_numpy, check_number
 from cloister.parameters import check_integer
@@ -103,9 +104,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self
         """
         plan = self._plan()
-        images = as_numpy(images)
-        shape = check_image_shape("images", np.shape(images)[1:], 4)
-        images = check_images("images", images, shape)
+        images = check_image_batch("images", images, 4)
         if proba is None:
             classes, targets = np.unique(as_numpy(y), return_inverse=True)
             targets = targets.astype(np.int64)
@@ -120,10 +119,15 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         if proba is not None and not (np.isfinite(targets).all() and (targets >= 0).all()):
             raise InvalidInput("proba must hold finite probabilities, none below 0")
         self.network_ = image_network.train(images, targets, len(classes), plan)
-        self.classes_, self.image_shape_, self.privacy_ = classes, shape, None
+        self.classes_, self.image_shape_, self.privacy_ = classes, images.shape[1:], None
         return self
 
-    def fit_synthesizer(self, synthesizer: Any, n_samples: int = 50_000) -> Self:
+    def fit_synthesizer(
+        self,
+        synthesizer: Any,
+        n_samples: int = 50_000,
+        temperatures: Sequence[float] = (0.15, 0.4, 0.7, 1.0),
+    ) -> Self:
         """Train on images that a fitted `Synthesizer` draws; free of privacy cost.
 
         Parameters
@@ -132,6 +136,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             Fitted, or loaded.
         n_samples : int, default=50,000
             Images to draw, with soft labels where there is a labeller.
+        temperatures : sequence of float
+            Of `Synthesizer.sample`; each draws as many of the images. Residuals of real images
+            have heavier tails than a Gaussian's: many are cleaner than its draws.
 
         Returns
         -------
@@ -139,13 +146,20 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         """
         self.check_parameters()
         n = check_integer("n_samples", n_samples, 1, 2**31, way_out="how many images to draw")
+        if not temperatures:
+            raise InvalidInput("temperatures is empty; give at least one, such as 1.0")
         generator = as_generator(self.random_state)
-        seed = int(generator.integers(2**31))
-        if synthesizer.labeller_ is None:
-            self.fit(*synthesizer.sample(n, seed))
+        soft = synthesizer.labeller_ is not None
+        drawn = [
+            synthesizer.sample(share, int(generator.integers(2**31)), heat, return_proba=soft)
+            for heat, share in zip(temperatures, _shares(n, len(temperatures)), strict=True)
+            if share
+        ]
+        images, y, *proba = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+        if soft:
+            self.fit(images, synthesizer.classes_, proba[0])
         else:
-            images, _, proba = synthesizer.sample(n, seed, labels="labeller", return_proba=True)
-            self.fit(images, synthesizer.classes_, proba)
+            self.fit(images, y)
         self.privacy_ = synthesizer.privacy_
         return self
 
@@ -200,3 +214,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         """Read a classifier that `save` wrote; ModelFileError if the file is anything else."""
         classifier: Self = image_classifier_file.read(cls, path)
         return classifier
+
+
+def _shares(n: int, parts: int) -> list[int]:
+    """Return n in as equal whole parts as there are."""
+    return [(n * (i + 1)) // parts - (n * i) // parts for i in range(parts)]

@@ -14,7 +14,7 @@ from cloister.model_file import model_array, model_value, read_model, write_mode
 from cloister.neural.codec_input import check_image_shape
 from cloister.neural.image_guarantee import ImageGuarantee
 from cloister.neural.image_network import network
-from cloister.neural.optional_packages import need
+from cloister.neural.optional_packages import need_torch
 from cloister.privacy.session import plain_json
 
 KIND = "image_classifier"
@@ -38,7 +38,7 @@ def write(classifier: Any, path: Path) -> None:
 def read(cls: type[Any], path: Path) -> Any:
     """Read what `write` wrote into an instance of `cls`, or raise ModelFileError."""
     _, arrays, header = read_model(path, KIND)
-    torch = need("torch", "an ImageClassifier", "torch")
+    torch = need_torch("an ImageClassifier")
     try:
         classifier = cls(**model_value(path, header, "parameters", dict))
         classifier.check_parameters()

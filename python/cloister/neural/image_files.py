@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput
 from cloister.neural.image_source import Images, StoredBatches, together
-from cloister.neural.pixels import DAMAGED, GREY_MODES, damaged, picture_pixels, pillow
+from cloister.neural.optional_packages import need_pillow
+from cloister.neural.pixels import DAMAGED, GREY_MODES, damaged, picture_pixels
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
@@ -62,7 +63,7 @@ class Pictures(StoredBatches):
     ) -> None:
         self._pictures, self._names, self.labels = pictures, names, labels
         self.n = len(pictures)
-        self._library = pillow()
+        self._library = need_pillow()
         with self._pool() as pool:
             headers = list(pool.map(self._header, range(self.n)))
         self._grey = all(grey for _, grey in headers)

@@ -4,10 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cloister.privacy.accounting import GaussianEvent
-from cloister.privacy.guarantee import PrivacyGuarantee
-
-PURITIES = ("unchecked", "measured", "strict")
-"""From the weakest to the strongest; see `cloister.neural.protocols.Encoder`."""
+from cloister.privacy.guarantee import ROW_PURITIES, PrivacyGuarantee
 
 LABELLER = "labeller: "
 """Before the names of the labeller's releases."""
@@ -55,7 +52,7 @@ class ImageGuarantee(PrivacyGuarantee):
         """
         events = list(images.events)
         if labeller is not None:
-            row_purity = min(row_purity, labeller.row_purity, key=PURITIES.index)
+            row_purity = max(row_purity, labeller.row_purity, key=ROW_PURITIES.index)  # the weaker
             events += [
                 GaussianEvent(LABELLER + event.name, event.sensitivity, event.sigma)
                 for event in labeller.events
@@ -86,8 +83,8 @@ class ImageGuarantee(PrivacyGuarantee):
         labeller = plain.get("labeller")
         inner = None if labeller is None else ImageGuarantee.from_dict(labeller)
         guarantee = super().from_dict({**plain, "labeller": None})
-        if not isinstance(guarantee, cls) or guarantee.row_purity not in PURITIES:
-            raise ValueError(f"row_purity is {plain.get('row_purity')!r}, none of {PURITIES}")
+        if not isinstance(guarantee, cls) or guarantee.row_purity not in ROW_PURITIES:
+            raise ValueError(f"row_purity is {plain.get('row_purity')!r}, none of {ROW_PURITIES}")
         return replace(guarantee, labeller=inner)
 
     def _unit(self) -> str:

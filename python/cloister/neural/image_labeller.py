@@ -12,8 +12,8 @@ from cloister.mixture import DPGaussianMixture
 from cloister.neural.encoded_images import EncodedImages, check_encoder, encode, stored_images
 from cloister.neural.image_guarantee import ImageGuarantee
 from cloister.neural.image_mixture import mixture_for
+from cloister.neural.optional_packages import need_torch
 from cloister.neural.probe import Probe
-from cloister.neural.training import import_torch
 from cloister.parameters import check_integer
 from cloister.sources import Source
 
@@ -104,7 +104,7 @@ class ImageLabeller(ClassifierMixin, BaseEstimator):
                 found = type(self.classifier).__name__
                 raise InvalidType(f"classifier must be a cloister.neural.Probe, got {found}")
             self.classifier.check_parameters()
-            import_torch()  # missing once the mixture is paid for, it would be found too late
+            need_torch("training a Probe")  # missed later, the mixture would be paid for
         return mixture_for(encoder, self.mixture)
 
     def fit_rows(self, rows: Source, labels: Any, mixture: DPGaussianMixture) -> Self:

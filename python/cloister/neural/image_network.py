@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput
-from cloister.neural.optional_packages import need
+from cloister.neural.optional_packages import need_torch
 from cloister.neural.torch_device import threads_for
 from cloister.neural.training import rate_of_step
 
@@ -38,7 +38,7 @@ class ImagePlan:
 
 def network(channels: int, width: int, n_classes: int) -> Any:
     """Return four convolutions and a linear layer, for images of shape (channels, any, any)."""
-    torch = need("torch", "an ImageClassifier", "torch")
+    torch = need_torch("an ImageClassifier")
     nn = torch.nn
 
     def block(before: int, after: int, size: int, stride: int = 1) -> list[Any]:
@@ -65,7 +65,7 @@ def train(images: NDArray[np.uint8], targets: NDArray[Any], n_classes: int, plan
 
     Torch's global generator is left as it was found.
     """
-    torch = need("torch", "training an ImageClassifier", "torch")
+    torch = need_torch("training an ImageClassifier")
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(plan.seed)
         with threads_for(multiply_adds(images.shape[1:], plan)):
@@ -135,7 +135,7 @@ def _shifted(torch: Any, pixels: Any, shift: int) -> Any:
 
 def logits(net: Any, images: NDArray[np.uint8], batch_size: int) -> Iterator[NDArray[np.float64]]:
     """Yield what the network says of each batch of images, shape (rows, classes)."""
-    torch = need("torch", "an ImageClassifier", "torch")
+    torch = need_torch("an ImageClassifier")
     with torch.inference_mode(), threads_for(0):
         for first in range(0, len(images), batch_size):
             part = as_input(torch, images[first : first + batch_size])

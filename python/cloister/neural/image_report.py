@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput
-from cloister.neural.encoded_images import check_encoder, encode, image_array
+from cloister.neural.codec_input import check_image_batch
+from cloister.neural.encoded_images import check_encoder, encode
 from cloister.neural.image_labeller import MOST_IMAGES
 from cloister.neural.image_metrics import Manifolds, frechet_distance, manifold_metrics
 from cloister.neural.nearest_private import (
@@ -126,9 +127,10 @@ def evaluate_images(
     encoder = check_encoder(encoder)
     size = check_integer("batch_size", batch_size, 1, MOST_IMAGES, way_out="256 is usual")
     k = check_integer("k", k, 1, 10_000, way_out="5 is usual")
-    arrays = {"samples": image_array(samples, "samples"), "real": image_array(real, "real")}
+    given = {"samples": samples, "real": real}
     if training is not None:
-        arrays["training"] = image_array(training, "training")
+        given["training"] = training
+    arrays = {name: check_image_batch(name, images) for name, images in given.items()}
     found = _labels("labels", labels, arrays["samples"])
     truth = _labels("real_labels", real_labels, arrays["real"])
     _check_alike(found, truth)

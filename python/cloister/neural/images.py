@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput, InvalidType
 from cloister.neural.image_arrays import ArrayImages, array_file_images
@@ -18,6 +19,8 @@ from cloister.neural.image_source import ImageSource
 from cloister.neural.image_streams import StreamedImages, dataset_images
 from cloister.neural.pixels import is_picture, is_tensor
 from cloister.sources.file_names import split_key
+
+_READ = 256  # images at a time
 
 
 def as_images(images: Any, name: str = "images") -> ImageSource:
@@ -68,6 +71,33 @@ def as_images(images: Any, name: str = "images") -> ImageSource:
         array = images if isinstance(images, np.ndarray) else np.asarray(images)
         return ArrayImages(array, name)
     return _iterated(images, name)
+
+
+def as_image_array(images: Any, name: str = "images") -> NDArray[np.uint8]:
+    """Take images of one size as one array: see `as_images`.
+
+    Returns
+    -------
+    array of shape (n, height, width) or (n, height, width, 3), uint8
+        A memory map, where that was given or named; else in memory.
+
+    Raises
+    ------
+    InvalidInput, InvalidType
+        As `as_images`, and where sizes differ or there are 0 images.
+    """
+    source = as_images(images, name)
+    if isinstance(source, ArrayImages):
+        return source.whole()
+    parts = [batch for batch, _ in source.batches(_READ)]
+    shapes = sorted({image.shape for batch in parts for image in batch})
+    if len(shapes) != 1:
+        raise InvalidInput(
+            f"{name}: there are images of {len(shapes)} shapes"
+            + (f", such as {shapes[0]} and {shapes[-1]}" if shapes else "")
+            + "; give at least 1 image, and resize them to one shape"
+        )
+    return np.concatenate(parts)
 
 
 def _named(path: str, name: str) -> ImageSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cloister.neural.libraries import import_library
+from cloister.neural.optional_packages import need
 
 
 def method_module(network: Any, call: Callable[[Any, Any], Any]) -> Any:
@@ -17,7 +17,7 @@ def method_module(network: Any, call: Callable[[Any, Any], Any]) -> Any:
         Its weights and modes are those of the new module.
     call : callable
     """
-    nn = import_library("torch.nn", "torch", "an encoder")
+    nn = need("torch.nn", "an encoder", "torch")
 
     class MethodModule(nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
         def __init__(self) -> None:

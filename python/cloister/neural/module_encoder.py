@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput, InvalidType
 from cloister.neural.function_network import FunctionNetwork, RawPixels
-from cloister.neural.libraries import torch_for_encoders
 from cloister.neural.network import Network, one_row_rules
+from cloister.neural.optional_packages import need_torch
 from cloister.neural.preprocessing import Preprocessing, as_preprocessing
-from cloister.neural.row_purity import RowPurity, check_row_purity
+from cloister.neural.row_purity import MeasurablePurity
 from cloister.neural.text_tokens import TextTokens
 from cloister.parameters import check_flag, check_integer, check_real
 from cloister.privacy.ledger_checks import LONGEST_NAME, checked_name
@@ -26,7 +26,7 @@ _BELOW_ONE = 1 - 2.0**-23
 _DIGITS = 16  # of a SHA-256, in an id
 
 
-class ModuleEncoder:
+class ModuleEncoder(MeasurablePurity):
     """Embeds images, or texts, by a public network; satisfies `Encoder`.
 
     The network must not have been trained, fine-tuned or chosen on private data: it is part of
@@ -107,29 +107,12 @@ class ModuleEncoder:
         self._network, self._inputs = _parts(module, id, preprocessing, device, precision, strict)
         self.modality = "text" if isinstance(self._inputs, TextTokens) else "image"
         self.id = self._identity(module, id, precision)
-        self._measured = False
         self.n_features = self._features(n_features)
 
     @property
     def resizes(self) -> bool:
         """Whether images of differing size are accepted."""
         return bool(self._inputs.resizes)
-
-    @property
-    def row_purity(self) -> str:
-        """Whether an embedding depends on its own image alone: see `Encoder`."""
-        if self.strict:
-            return "strict"
-        return "measured" if self._measured else "unchecked"
-
-    def check_row_purity(self, images: Any, n_rows: int = 8) -> RowPurity:
-        """Measure whether embeddings depend on their batch: see `cloister.neural.row_purity`.
-
-        `row_purity` is "measured" after a check that found no difference.
-        """
-        found = check_row_purity(self, images, n_rows)
-        self._measured = found.pure  # and no figure: it is owner-side, and encoders are published
-        return found
 
     def encode(self, batch: Any) -> NDArray[np.float32]:
         """Embed images of shape (n, height, width) or (n, height, width, 3), or a list of texts.
@@ -165,7 +148,7 @@ class ModuleEncoder:
 
     def encode_prepared(self, prepared: list[Any]) -> NDArray[np.float32]:
         """Embed what `prepare` returned, image by image: the same bits as `encode`."""
-        torch = torch_for_encoders()
+        torch = need_torch()
         with self._rules() as before_batch:
             parts = []
             for start in range(0, len(prepared), self._size):
@@ -214,7 +197,7 @@ class ModuleEncoder:
         if isinstance(prepared, np.ndarray):
             blank = np.zeros((missing, *prepared.shape[1:]), prepared.dtype)
             return np.concatenate([prepared, blank])
-        torch = torch_for_encoders()
+        torch = need_torch()
         if self.modality == "image":
             return torch.cat([prepared, prepared.new_zeros((missing, *prepared.shape[1:]))])
         blank = self._inputs.prepare([""] * missing)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.errors import DeviceError, InvalidInput
-from cloister.neural.libraries import torch_for_encoders
+from cloister.neural.optional_packages import need_torch
+from cloister.neural.torch_device import torch_device
 from cloister.parameters import check_choice
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -40,10 +41,9 @@ class Network:
     """
 
     def __init__(self, module: Any, device: str, precision: str) -> None:
-        torch = torch_for_encoders()
+        torch, self.device = torch_device(device)
         self.module = module
         self.precision = check_choice("precision", precision, PRECISIONS)
-        self.device = _device(torch, device)
         self.digest = state_digest(module)
         self._evaluate()
         _refuse_batch_statistics(torch, module)
@@ -66,7 +66,7 @@ class Network:
         InvalidInput
             If the output has another shape.
         """
-        torch = torch_for_encoders()
+        torch = need_torch()
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             if self.precision != "float32":
@@ -129,21 +129,7 @@ class Network:
             return {name: tensor.to(self.device) for name, tensor in inputs.items()}
         if inputs.ndim != 4:
             return inputs.to(self.device)
-        return inputs.to(self.device, memory_format=torch_for_encoders().channels_last)
-
-
-def _device(torch: Any, device: str) -> Any:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise DeviceError(
-            f"device={device!r} is none that torch knows: {error}; try 'auto'"
-        ) from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"device={device!r} is not there: torch sees 0 of them; use 'auto'")
-    return found
+        return inputs.to(self.device, memory_format=need_torch().channels_last)
 
 
 def _refuse_batch_statistics(torch: Any, module: Any) -> None:
@@ -185,7 +171,7 @@ def state_digest(module: Any) -> str:
     str
         Equal for equal values, wherever they lie and in whatever order they were registered.
     """
-    torch = torch_for_encoders()
+    torch = need_torch()
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if not isinstance(tensor, torch.Tensor):  # extra state of a module's own making
@@ -203,7 +189,7 @@ def one_row_rules(device: Any) -> Iterator[Any]:
 
     Yields what to call before each row: it sets the seed, for modules that draw. All is put back.
     """
-    torch = torch_for_encoders()
+    torch = need_torch()
     if device.type == "cuda":  # cuBLAS reads it when it is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads = torch.get_num_threads()

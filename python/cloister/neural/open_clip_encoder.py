@@ -7,9 +7,9 @@ import os
 from typing import Any
 
 from cloister.errors import InvalidInput, ModelFileError
-from cloister.neural.libraries import import_library
 from cloister.neural.method_module import method_module
 from cloister.neural.module_encoder import ModuleEncoder
+from cloister.neural.optional_packages import need
 from cloister.neural.preprocessing import Preprocessing, as_preprocessing
 from cloister.neural.text_tokens import TextTokens
 from cloister.neural.weights_file import (
@@ -56,7 +56,7 @@ def open_clip_encoder(
     InvalidInput, ModelFileError, MissingDependency
         As `torchvision_encoder`.
     """
-    open_clip = import_library("open_clip", "encoders", "open_clip_encoder")
+    open_clip = need("open_clip", "open_clip_encoder", "encoders")
     check_choice("modality", modality, MODALITIES)
     check_weights_argument(weights, "name a file of weights, or a pretrained set of the model")
     known = open_clip.list_models()

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cloister.atomic_file import check_destination, replacing
 from cloister.errors import InvalidInput
-from cloister.neural.encoded_images import image_array
+from cloister.neural.codec_input import check_image_batch
 from cloister.neural.png import png_bytes
 from cloister.parameters import check_integer
 
@@ -55,7 +55,7 @@ def picture_grid(
     MissingDependency
         Without Pillow, if there is a `path`.
     """
-    images, found = image_array(images), np.asarray(labels)
+    images, found = check_image_batch("images", images), np.asarray(labels)
     if found.shape != (len(images),):
         raise InvalidInput(
             f"labels has shape {found.shape}, but there are {len(images)} images; give one each"

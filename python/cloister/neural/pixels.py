@@ -11,17 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput, InvalidType
-from cloister.neural.libraries import import_library
+from cloister.neural.optional_packages import need_pillow
 
 # What Pillow raises for damaged files, beside its own DecompressionBombError.
 DAMAGED = (OSError, SyntaxError, ValueError, struct.error, EOFError, zlib.error, IndexError)
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
 _NO_PIXELS = ("I", "F")
-
-
-def pillow(module: str = "PIL.Image") -> Any:
-    """Return Pillow, which reads image files."""
-    return import_library(module, "torch", "reading images")
 
 
 def is_picture(image: Any) -> bool:
@@ -62,14 +57,14 @@ def picture_pixels(image: Any, name: str, *, grey: bool | None = None) -> NDArra
             f"{name} has pixels of 32 bits (mode {image.mode!r}), and 8 or 16 are read; convert it"
         )
     grey = image.mode in GREY_MODES if grey is None else grey
-    bomb = pillow().DecompressionBombError
+    bomb = need_pillow().DecompressionBombError
     try:
-        upright = pillow("PIL.ImageOps").exif_transpose(image)
+        upright = need_pillow("PIL.ImageOps").exif_transpose(image)
         if "transparency" in upright.info and upright.mode == "P":
             upright = upright.convert("RGBA")  # of a whole palette of it Pillow warns otherwise
         if upright.mode.startswith("I;16"):  # Pillow's own conversion cuts at 255
             numbers = np.asarray(upright).astype(np.uint16) >> 8
-            upright = pillow().fromarray(numbers.astype(np.uint8))
+            upright = need_pillow().fromarray(numbers.astype(np.uint8))
         pixels = np.array(upright.convert("L" if grey else "RGB"), dtype=np.uint8)
     except (*DAMAGED, bomb) as error:
         raise damaged(name, error) from error
@@ -111,7 +106,7 @@ def array_pixels(images: Any, name: str, *, channels_first: bool = False) -> NDA
 
 def _from_floats(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     check_image_dtype(pixels.dtype, name)
-    low, high = float(pixels.min(initial=1)), float(pixels.max(initial=0))
+    low, high = float(pixels.min(initial=np.inf)), float(pixels.max(initial=-np.inf))
     if not (low >= 0 and high <= 1):  # NaN too
         raise InvalidInput(
             f"{name} holds floats from {low:g} to {high:g}, but they must lie in [0, 1]; undo any "

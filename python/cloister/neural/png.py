@@ -6,23 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister.errors import MissingDependency
-
-
-def import_pillow() -> Any:
-    """Import Pillow's Image module, which only files of images need.
-
-    Raises
-    ------
-    MissingDependency
-    """
-    try:
-        from PIL import Image  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingDependency(
-            f'PNG files need Pillow ({error}): pip install "cloister[torch]", or pillow alone'
-        ) from error
-    return Image
+from cloister.neural.optional_packages import need_pillow
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
@@ -33,7 +17,7 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
     MissingDependency
     """
     buffer = BytesIO()
-    import_pillow().fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG")
+    need_pillow().fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -44,5 +28,5 @@ def pixels(path: Any) -> NDArray[np.uint8]:
     ------
     MissingDependency
     """
-    with import_pillow().open(path) as image:
+    with need_pillow().open(path) as image:
         return np.asarray(image)

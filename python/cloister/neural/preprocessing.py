@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput, InvalidType
 from cloister.neural.image_source import Images
-from cloister.neural.libraries import torch_for_encoders
+from cloister.neural.optional_packages import need_torch
 from cloister.neural.pixels import array_pixels
 from cloister.parameters import check_choice, check_flag
 
@@ -111,7 +111,7 @@ class Preprocessing:
         InvalidInput, InvalidType
             For what are no images, or images of several sizes without `size`.
         """
-        torch = torch_for_encoders()
+        torch = need_torch()
         if not isinstance(images, list):
             return self._tensor(array_pixels(images, "images"))
         if not self.resizes and len({image.shape for image in images}) > 1:
@@ -122,7 +122,7 @@ class Preprocessing:
         return torch.cat([self._tensor(array_pixels(image[None], "images")) for image in images])
 
     def _tensor(self, pixels: NDArray[np.uint8]) -> Any:
-        torch = torch_for_encoders()
+        torch = need_torch()
         writable = pixels if pixels.flags.writeable else pixels.copy()  # torch takes no other
         tensor = torch.from_numpy(np.ascontiguousarray(writable)).float()
         tensor = tensor[:, None] if pixels.ndim == 3 else tensor.permute(0, 3, 1, 2)
@@ -138,7 +138,7 @@ class Preprocessing:
 
     def _resized(self, tensor: Any) -> Any:
         """Return (n, c, height, width) in [0, 255] at the size of the network; grey stays grey."""
-        torch = torch_for_encoders()
+        torch = need_torch()
         if self.sides is None:
             return tensor
         height, width = size = self.sides

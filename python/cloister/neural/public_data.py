@@ -1,4 +1,4 @@
-"""Which public images a codec saw: their name, number and digest; and how they are read."""
+"""Which public images a codec saw: their name, number and digest."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister.errors import InvalidInput, InvalidType
-from cloister.neural.codec_input import check_image_shape, check_images
-from cloister.neural.inputs import as_numpy
+from cloister.errors import InvalidType
 from cloister.parameters import check_integer
 
 HASHED_IMAGES = 4096
@@ -76,31 +74,3 @@ def digest(images: NDArray[np.uint8]) -> str:
     for first in range(0, len(images), HASHED_IMAGES):
         sha256.update(np.ascontiguousarray(images[first : first + HASHED_IMAGES]).tobytes())
     return sha256.hexdigest()
-
-
-def read_public_images(name: str, images: Any, smallest: int, largest: int) -> NDArray[np.uint8]:
-    """Return public images as one array; the one place where training meets their source.
-
-    Parameters
-    ----------
-    name : str
-        The argument's name in messages.
-    images : array of shape (n, height, width) or (n, height, width, 3), uint8
-    smallest, largest : int
-        Bounds of their sides, in pixels.
-
-    Raises
-    ------
-    InvalidType, InvalidInput
-        If they are something else, or none.
-    """
-    array = as_numpy(images)
-    if not isinstance(array, np.ndarray) or array.ndim not in (3, 4):
-        raise InvalidType(
-            f"{name} must be an array of shape (n, height, width) or (n, height, width, 3), got "
-            f"{type(images).__name__} of shape {np.shape(array)}"
-        )
-    if len(array) == 0:
-        raise InvalidInput(f"{name} holds 0 images, but at least 2 are needed")
-    shape = check_image_shape(name, array.shape[1:], smallest, largest)
-    return check_images(name, array, shape)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cloister.atomic_file import check_destination, replacing
 from cloister.errors import InvalidInput
-from cloister.neural.optional_packages import need
+from cloister.neural.optional_packages import need_pillow
 
 SMALLEST_SHOWN = 64  # pixels: smaller images are enlarged by a whole factor
 GAP = 2
@@ -29,7 +29,7 @@ class SampleGrids:
     """
 
     def __init__(self, folder: Path, every: int, epochs: int) -> None:
-        need("PIL.Image", "writing pictures as a codec learns", "torch")
+        need_pillow()
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -71,6 +71,6 @@ def grid(images: NDArray[np.uint8], reconstructions: NDArray[np.uint8]) -> NDArr
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write a picture as PNG; the file appears whole or not at all."""
-    pillow = need("PIL.Image", "writing pictures as a codec learns", "torch")
+    pillow = need_pillow()
     with replacing(check_destination(path)) as file:
         pillow.fromarray(picture).save(file, format="PNG")

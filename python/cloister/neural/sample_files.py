@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cloister.atomic_file import check_destination, replacing
 from cloister.errors import InvalidInput
-from cloister.neural.png import import_pillow, png_bytes
+from cloister.neural.optional_packages import need_pillow
+from cloister.neural.png import png_bytes
 from cloister.neural.sample_folder import check_folder, write_folder
 from cloister.sources.arrow_columns import import_pyarrow
 
@@ -35,7 +36,7 @@ def check_samples_destination(
     if suffix == ".parquet":
         import_pyarrow("pyarrow.parquet")
     if suffix != ".npz":
-        import_pillow()
+        need_pillow()
     if suffix in (".parquet", ".npz"):
         if resume:
             raise InvalidInput(

@@ -12,10 +12,9 @@ from scipy.fft import fft2, ifft2
 from threadpoolctl import threadpool_limits
 
 from cloister.errors import InvalidInput
-from cloister.neural.codec_input import check_image_shape, check_images
+from cloister.neural.codec_input import check_image_batch, check_image_shape, check_images
 from cloister.neural.morlet import average_matrix, morlet_filters
 from cloister.parameters import check_integer
-from cloister.privacy.ledger_checks import LONGEST_NAME
 
 ORIENTATIONS = 8
 # 1 average, 2 scales of 8 orientations, and 8 * 8 pairs of a fine with a coarse one.
@@ -123,11 +122,9 @@ class ScatteringEncoder:
         InvalidInput, InvalidType
             Naming the argument.
         """
-        shape = tuple(np.shape(public_images)[1:])
+        images = check_image_batch("public_images", public_images, 8, LARGEST_SIDE)
+        shape = images.shape[1:]
         plain = cls(shape, public_data=public_data, **options)
-        images = check_images("public_images", public_images, plain.image_shape)
-        if len(images) == 0:
-            raise InvalidInput("public_images holds 0 images, but at least 1 is needed")
         channels = plain._raw(images).reshape(len(images), CHANNELS, -1).astype(np.float64)
         scale = np.sqrt(np.square(channels).mean(axis=(0, 2)))
         # What public images never show would be divided by nothing.
@@ -147,14 +144,11 @@ class ScatteringEncoder:
 
     @property
     def id(self) -> str:
-        """All of the parameters, in words; what is long by its digest."""
+        """Shape and cells in words, scale and codec by their digests: names are short."""
         shape = "x".join(map(str, self.image_shape))
-        scale = f"sha256 {_digest(self.channel_scale.tobytes())} of {self.public_data}"
-        scale = "1" if (self.channel_scale == 1).all() else scale
-        before = "" if self.codec is None else f", through {self.codec.id}"
-        short = f"scattering of {shape}, {self.cells} cells"
-        whole = f"{short}, channel scale {scale}{before}"
-        return whole if len(whole) <= LONGEST_NAME else f"{short}, sha256 {_digest(whole.encode())}"
+        scale = "1" if (self.channel_scale == 1).all() else _digest(self.channel_scale.tobytes())
+        through = "" if self.codec is None else f", through codec {_digest(self.codec.id.encode())}"
+        return f"scattering of {shape}, {self.cells} cells, channel scale {scale}{through}"
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed images.
@@ -220,16 +214,16 @@ class ScatteringEncoder:
         return np.pad(grey, edges, mode="reflect")
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def _every_second(spectra: NDArray[np.complex64]) -> NDArray[np.complex64]:
     """Return the signals of spectra at every second pixel: the aliases of a frequency add up."""
     height, width = spectra.shape[-2:]
     folded = spectra.reshape(*spectra.shape[:-2], 2, height // 2, 2, width // 2)
     thinned: NDArray[np.complex64] = ifft2(folded.sum(axis=(-4, -2)) / np.float32(4))
     return thinned
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _scale(channel_scale: Any) -> NDArray[np.float32]:

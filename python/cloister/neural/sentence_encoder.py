@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from cloister.errors import ModelFileError
-from cloister.neural.libraries import import_library
 from cloister.neural.method_module import method_module
 from cloister.neural.module_encoder import ModuleEncoder
+from cloister.neural.optional_packages import need
 from cloister.neural.text_tokens import TextTokens
 
 
@@ -35,7 +35,7 @@ def sentence_transformers_encoder(model: Any, **options: Any) -> ModuleEncoder:
     MissingDependency
         Without sentence-transformers.
     """
-    library = import_library("sentence_transformers", "encoders", "sentence_transformers_encoder")
+    library = need("sentence_transformers", "sentence_transformers_encoder", "encoders")
     network = model
     if isinstance(model, str | os.PathLike):
         try:

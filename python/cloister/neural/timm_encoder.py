@@ -8,8 +8,8 @@ import os
 from typing import Any
 
 from cloister.errors import InvalidInput, ModelFileError
-from cloister.neural.libraries import import_library
 from cloister.neural.module_encoder import ModuleEncoder
+from cloister.neural.optional_packages import need
 from cloister.neural.preprocessing import INTERPOLATIONS, Preprocessing, as_preprocessing
 from cloister.neural.weights_file import (
     check_weights_argument,
@@ -53,7 +53,7 @@ def timm_encoder(
     InvalidInput, ModelFileError, MissingDependency
         As `torchvision_encoder`.
     """
-    timm = import_library("timm", "encoders", "timm_encoder")
+    timm = need("timm", "timm_encoder", "encoders")
     check_weights_argument(weights, f"name a file of weights, or {PRETRAINED!r}")
     from_file = names_file(weights)
     if not from_file and weights != PRETRAINED:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from cloister.errors import DeviceError
-from cloister.neural.optional_packages import need
+from cloister.neural.optional_packages import need_torch
 
 # Multiply-adds of a call below which torch's threads would mostly wait for each other: beside
 # other busy programs two threads made small networks four times slower than one.
@@ -15,16 +15,21 @@ SMALL_CALL = 2**31
 
 
 @contextmanager
-def threads_for(multiply_adds: int) -> Iterator[None]:
-    """Let torch use one thread where calls are small; afterwards its threads are as before."""
-    torch = need("torch", "running a network", "torch")
+def one_thread_if(small: bool) -> Iterator[None]:
+    """Let torch use one thread if the work is small; afterwards its threads are as before."""
+    torch = need_torch()
     before = torch.get_num_threads()
-    if multiply_adds < SMALL_CALL:
+    if small:
         torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def threads_for(multiply_adds: int) -> AbstractContextManager[None]:
+    """Let torch use one thread where calls take so few multiply-adds."""
+    return one_thread_if(multiply_adds < SMALL_CALL)
 
 
 def torch_device(name: Any) -> tuple[Any, Any]:
@@ -33,7 +38,7 @@ def torch_device(name: Any) -> tuple[Any, Any]:
     Parameters
     ----------
     name : str
-        Such as "cpu", "cuda" or "cuda:1".
+        Such as "cpu", "cuda" or "cuda:1"; "auto" is a GPU if torch has one.
 
     Raises
     ------
@@ -42,7 +47,9 @@ def torch_device(name: Any) -> tuple[Any, Any]:
     DeviceError
         If there is no such device.
     """
-    torch = need("torch", "running a network", "torch")
+    torch = need_torch()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

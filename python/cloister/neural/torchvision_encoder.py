@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 from cloister.errors import InvalidInput, InvalidType, ModelFileError
-from cloister.neural.libraries import import_library
 from cloister.neural.module_encoder import ModuleEncoder
+from cloister.neural.optional_packages import need
 from cloister.neural.preprocessing import Preprocessing, as_preprocessing
 from cloister.neural.weights_file import (
     check_weights_argument,
@@ -62,7 +62,7 @@ def torchvision_encoder(
         ...
     cloister.errors.InvalidInput: name='no_such_model' is none of torchvision's ...
     """
-    models = import_library("torchvision.models", "torch", "torchvision_encoder")
+    models = need("torchvision.models", "torchvision_encoder", "torch")
     _check_name(models, name)
     check_weights_argument(weights, WAY_OUT)
     own = models.get_model_weights(name)
@@ -90,7 +90,7 @@ def remove_head(network: Any) -> str:
     InvalidInput
         If there is no such layer.
     """
-    nn = import_library("torch.nn", "torch", "an encoder")
+    nn = need("torch.nn", "an encoder", "torch")
     layers = [n for n, part in network.named_modules() if isinstance(part, nn.Linear)]
     if not layers:  # SqueezeNet classifies by a convolution, and pools behind it
         layers = [n for n, part in network.named_modules() if isinstance(part, nn.Conv2d)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, xlogy
 
-from cloister.errors import InvalidInput, MissingDependency
+from cloister.errors import InvalidInput
 from cloister.neural.closed_form import Units
 from cloister.neural.examples import Batch, Examples
+from cloister.neural.optional_packages import need_torch
+from cloister.neural.torch_device import one_thread_if
 
 if TYPE_CHECKING:
     import torch
@@ -67,39 +68,17 @@ def train(examples: Examples, n_classes: int, plan: Plan, start: Units | None = 
     than the standard error of the difference. All randomness comes from a generator of this run:
     torch's global seed is neither read nor moved.
     """
-    torch = import_torch()
+    torch = need_torch("training a Probe")
     # A caller's no_grad or inference_mode would otherwise make the backward pass fail.
     with torch.inference_mode(False), torch.enable_grad():
         run = _Run(torch, examples, n_classes, plan, start)
         small = _batch_rows(plan, examples.n) * examples.d * plan.hidden < SMALL_STEP
-        with _one_thread_if(small, torch):
+        with one_thread_if(small):
             return run.run() if start is None else run.run_from_start()
 
 
 def _batch_rows(plan: Plan, n: int) -> int:
     return min(plan.batch_size, max(SMALLEST_BATCH, n // STEPS_PER_EPOCH))
-
-
-@contextmanager
-def _one_thread_if(small: bool, torch: Any) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if small:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def import_torch() -> Any:
-    """Return the torch module, or raise MissingDependency saying how to get it."""
-    try:
-        import torch  # noqa: PLC0415 - optional and slow to import
-    except ImportError as error:
-        raise MissingDependency(
-            'training a Probe needs torch, which is not installed: pip install "cloister[torch]"'
-        ) from error
-    return torch
 
 
 class _Run:

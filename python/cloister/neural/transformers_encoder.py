@@ -6,10 +6,10 @@ import os
 from typing import Any
 
 from cloister.errors import InvalidInput, ModelFileError
-from cloister.neural.libraries import import_library, torch_for_encoders
 from cloister.neural.method_module import method_module
 from cloister.neural.module_encoder import ModuleEncoder
 from cloister.neural.open_clip_encoder import MODALITIES
+from cloister.neural.optional_packages import need, need_torch
 from cloister.neural.preprocessing import Preprocessing, as_preprocessing
 from cloister.neural.text_tokens import TextTokens
 from cloister.parameters import check_choice
@@ -58,7 +58,7 @@ def transformers_encoder(
     MissingDependency
         Without transformers.
     """
-    transformers = import_library("transformers", "encoders", "transformers_encoder")
+    transformers = need("transformers", "transformers_encoder", "encoders")
     check_choice("modality", modality, MODALITIES)
     named = isinstance(model, str | os.PathLike)
     name = os.fsdecode(model) if named else type(model).__name__
@@ -182,7 +182,7 @@ def _text(network: Any, tokens: dict[str, Any]) -> Any:
 
 def _vector(output: Any) -> Any:
     """Return the embedding among what a model returns."""
-    if isinstance(output, torch_for_encoders().Tensor):  # before version 5
+    if isinstance(output, need_torch().Tensor):  # before version 5
         return output
     for name in ("image_embeds", "text_embeds", "pooler_output"):
         if output.get(name) is not None:

@@ -20,8 +20,8 @@ from cloister.neural.diffusers_loading import (
     load_whole,
     low_memory,
     moved,
-    weights_digest,
 )
+from cloister.neural.network import state_digest
 from cloister.neural.optional_packages import need
 from cloister.neural.row_norms import row_norms
 from cloister.neural.torch_device import torch_device
@@ -133,7 +133,8 @@ class UnCLIPDecoder:
         self.n_features = int(self._pipeline.image_normalizer.config.embedding_dim)
         self.image_shape = self._shape(image_size)
         names = ("unet", "vae", "text_encoder", "image_normalizer")
-        digest = weights_digest({name: getattr(self._pipeline, name) for name in names})
+        parts = " ".join(state_digest(getattr(self._pipeline, name)) for name in names)
+        digest = hashlib.sha256(parts.encode()).hexdigest()
         choices = (self.embedding_norm, self._noise_level, self._steps, self._guidance, prompt)
         self.id = f"StableUnCLIP/sha256:{digest}/{self.image_shape}/{choices!r}/seed={self._seed}"
         self.public_data = f"that of {source}"

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from cloister.errors import InvalidInput, InvalidType, ModelFileError
-from cloister.neural.libraries import import_library, torch_for_encoders
+from cloister.neural.optional_packages import need, need_torch
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 # Under these names training scripts put the weights beside optimisers and counters.
@@ -44,7 +44,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
     ModelFileError
         If the file is missing, damaged, or holds no weights.
     """
-    torch = torch_for_encoders()
+    torch = need_torch()
     file = os.fsdecode(path)
     if not os.path.isfile(file):
         raise ModelFileError(
@@ -52,7 +52,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     try:
         if file.lower().endswith(".safetensors"):
-            found = import_library("safetensors.torch", "torch", "weights").load_file(file)
+            found = need("safetensors.torch", "weights", "torch").load_file(file)
         else:
             found = torch.load(file, map_location="cpu", weights_only=True)
     except (*_DAMAGE, SafetensorError) as error:

@@ -18,7 +18,7 @@ NOT_COVERED = (
 )
 
 ROW_PURITIES = ("strict", "measured", "unchecked")
-"""What is known of an encoder's rows: see `cloister.neural.protocols.Encoder`."""
+"""What is known of an encoder's rows, the strongest first: see its protocol, `Encoder`."""
 
 UNIT_NORM = "unit norm"
 """The `transform` that scales each row to norm 1; a zero row stays zero."""
