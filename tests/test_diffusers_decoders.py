@@ -85,6 +85,7 @@ def test_a_vae_is_encoder_and_decoder_of_one_id(folder, vae):
     assert others[2].image_shape == (32, 24, 3)
     assert others[2].encode(images(1, (32, 24, 3))).shape == (1, 2 * 16 * 12)
     assert vae.public_data.startswith("that of ")
+    assert "/" not in vae.public_data  # where the folder lies is nobody's business
 
 
 def test_a_vae_of_one_channel_takes_grey_images(folder):

@@ -158,6 +158,8 @@ def test_impossible_images_and_labels_are_refused(trained):
         ImageClassifier().fit(images, labels[1:])
     with pytest.raises(InvalidInput, match=r"proba has shape \(10, 3\)"):
         ImageClassifier().fit(images, [0, 1], np.ones((10, 3)))
+    with pytest.raises(InvalidInput, match="each class once"):
+        ImageClassifier().fit(images, [1, 1], np.ones((10, 2)))
     with pytest.raises(InvalidInput, match="none below 0"):
         ImageClassifier().fit(images, [0, 1], np.full((10, 2), -1.0))
     with pytest.raises(InvalidType, match="uint8"):

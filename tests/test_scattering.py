@@ -143,6 +143,7 @@ def test_it_is_an_encoder():
         ({"cells": 4}, r"cells=4 is outside \[1, 3\]"),
         ({"cells": 3, "channel_scale": np.ones(80)}, "channel_scale must be 81"),
         ({"cells": 3, "channel_scale": np.zeros(81)}, "channel_scale must be 81"),
+        ({"cells": 3, "channel_scale": np.full(81, 2)}, "name them"),
         ({"cells": 3, "codec": DCTCodec((8, 8))}, "codec makes images of shape"),
     ],
 )

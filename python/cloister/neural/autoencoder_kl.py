@@ -19,6 +19,7 @@ from cloister.neural.diffusers_loading import (
     load_whole,
     low_memory,
     moved,
+    public_name,
 )
 from cloister.neural.network import state_digest
 from cloister.neural.optional_packages import need
@@ -125,7 +126,7 @@ class AutoencoderKLDecoder(MeasurablePurity):
         self.n_features = prod(self.latent_shape)
         self._shift = float(model.config.shift_factor or 0.0)
         self._scale = float(model.config.scaling_factor)
-        self.public_data = f"that of {source}" + (f"/{subfolder}" if subfolder else "")
+        self.public_data = f"that of {public_name(source)}" + (f"/{subfolder}" if subfolder else "")
 
     @property
     def id(self) -> str:

@@ -54,6 +54,11 @@ def check_source(name: Any) -> str:
     return text
 
 
+def public_name(source: str) -> str:
+    """Return how a statement calls a source: of a folder its name alone, not where it lies."""
+    return os.path.basename(os.path.abspath(source)) if os.path.isdir(source) else source
+
+
 def check_class(kind: Any, source: str, options: Mapping[str, Any]) -> None:
     """Require that what is stored was written by the class `kind`, before anything is loaded."""
     with faults(source, kind.__name__, options):

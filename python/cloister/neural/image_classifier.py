@@ -116,6 +116,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
                 f"{'y' if proba is None else 'proba'} has shape {targets.shape}, but {wanted} is "
                 f"needed for {len(images)} images; give a label to each of at least one image"
             )
+        if len(set(classes.tolist())) != len(classes):
+            raise InvalidInput(f"y must list each class once beside proba, got {classes.tolist()}")
         if proba is not None and not (np.isfinite(targets).all() and (targets >= 0).all()):
             raise InvalidInput("proba must hold finite probabilities, none below 0")
         self.network_ = image_network.train(images, targets, len(classes), plan)

@@ -89,6 +89,11 @@ class ScatteringEncoder:
             )
         self.codec, self.public_data = codec, public_data
         self.channel_scale = _scale(channel_scale)
+        if public_data == "none" and (self.channel_scale != 1).any():
+            raise InvalidInput(
+                "channel_scale is given, but public_data='none': it must be that of public images; "
+                "name them, such as public_data='MNIST train'"
+            )
         # The image is mirrored at its edges until sides are multiples of 4 and wavelets fit.
         self._padded = tuple(-(-(length + 4) // 4) * 4 for length in self.image_shape[:2])
         fine, coarse = morlet_filters(self._padded, ORIENTATIONS)

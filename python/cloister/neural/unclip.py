@@ -20,6 +20,7 @@ from cloister.neural.diffusers_loading import (
     load_whole,
     low_memory,
     moved,
+    public_name,
 )
 from cloister.neural.network import state_digest
 from cloister.neural.optional_packages import need
@@ -137,7 +138,7 @@ class UnCLIPDecoder:
         digest = hashlib.sha256(parts.encode()).hexdigest()
         choices = (self.embedding_norm, self._noise_level, self._steps, self._guidance, prompt)
         self.id = f"StableUnCLIP/sha256:{digest}/{self.image_shape}/{choices!r}/seed={self._seed}"
-        self.public_data = f"that of {source}"
+        self.public_data = f"that of {public_name(source)}"
         self._dtype = as_dtype(self._torch, dtype)
         moved(self._pipeline, self._torch, self._device, self._dtype)
         self._pipeline.set_progress_bar_config(disable=True)
