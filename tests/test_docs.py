@@ -24,6 +24,7 @@ DOCUMENTS = [
     "docs/quality.md",
     "docs/decoders.md",
     "docs/encoders.md",
+    "docs/images.md",
     "docs/synthesizer.md",
 ]
 
