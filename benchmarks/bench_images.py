@@ -19,7 +19,7 @@ import numpy as np
 
 import images_tables
 from cloister import DPGaussianMixture
-from cloister.neural import ImageClassifier, ImageLabeller, ScatteringEncoder, Synthesizer
+from cloister.neural import ImageClassifier, ImageLabeller, Probe, ScatteringEncoder, Synthesizer
 from cloister.neural.decoders import DCTCodec
 from cloister.neural.image_report import evaluate_images
 from quality_records import merge, read, written
@@ -29,7 +29,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PUBLIC = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 REAL = "CNN on real images"
 OURS = "cloister"
-COMPARED = 2000  # images of a kind that distances are measured on
+PARTS = ["cnn", "compared", "real"]
 
 
 def recipe(epsilon):
@@ -48,11 +48,13 @@ def parse():
     add("--seeds", type=int, default=2, help="noise draws; one at infinite epsilon")
     add("--images", type=int, default=24_000, help="synthetic images that the CNN sees")
     add("--epochs", type=int, default=8)
+    add("--compared", type=int, default=2000, help="images that distances are measured on")
+    add("--probed", type=int, default=10_000, help="synthetic images that a probe sees")
+    add("--parts", choices=PARTS, nargs="+", default=PARTS)
     add("--json", type=Path, required=True, help="records; a run made again replaces its own")
     add("--tables", type=Path, nargs="*", default=[], help="documents whose tables to fill in")
     add("--grids", type=Path, help="folder for pictures of samples")
     add("--render", action="store_true", help="only fill in tables")
-    add("--no-real", action="store_true", help="leave out the CNN on real images")
     return parser.parse_args()
 
 
@@ -79,11 +81,13 @@ class Remembering:
 
 
 def load(folder, name):
-    """Return training images, labels, test images and labels; training in one fixed order."""
+    """Return training images, labels, test images and labels, each in one fixed random order."""
+    made = []
     with np.load(folder / f"{name}.npz") as file:
-        order = np.random.default_rng(0).permutation(len(file["y_train"]))
-        x, y = file["x_train"][order], file["y_train"][order].astype(int)
-        return x, y, file["x_test"], file["y_test"].astype(int)
+        for part in ("train", "test"):  # the files are sorted by class
+            order = np.random.default_rng(0).permutation(len(file[f"y_{part}"]))
+            made += [file[f"x_{part}"][order], file[f"y_{part}"][order].astype(int)]
+    return made
 
 
 def figures(classifier, images, labels):
@@ -95,9 +99,8 @@ def figures(classifier, images, labels):
     }
 
 
-def synthesize(codec, scattering, data, epsilon, seed, options):
-    """Fit, train and measure once; return the record and the synthesizer."""
-    x, y, test, truth = data
+def fitted(codec, scattering, data, epsilon, seed):
+    """Return a synthesizer of the training images."""
     chosen = recipe(epsilon)
     mixture = DPGaussianMixture(
         chosen["n_components"],
@@ -108,30 +111,46 @@ def synthesize(codec, scattering, data, epsilon, seed, options):
         random_state=seed,
     )
     rule = DPGaussianMixture(classes=range(10), class_prior="uniform", random_state=seed)
-    model = Synthesizer(
-        codec, mixture, codec, ImageLabeller(scattering, rule), chosen["labeller_share"]
-    )
+    labeller = ImageLabeller(scattering, rule)
+    model = Synthesizer(codec, mixture, codec, labeller, chosen["labeller_share"])
+    return model.fit(*data[:2])
+
+
+def judged(codec, scattering, data, epsilon, seed, options):
+    """Fit, train a CNN on samples and measure it once; return the record and the synthesizer."""
     begin = time.perf_counter()
-    model.fit(x, y)
-    fitted = time.perf_counter()
+    model = fitted(codec, scattering, data, epsilon, seed)
+    ready = time.perf_counter()
     network = ImageClassifier(epochs=options.epochs, random_state=seed)
     network.fit_synthesizer(model, options.images)
     trained = time.perf_counter()
+    test, truth = data[2:]
     record = figures(network, test, truth) | {
-        "fit_seconds": fitted - begin,
-        "train_seconds": trained - fitted,
+        "fit_seconds": ready - begin,
+        "train_seconds": trained - ready,
         "labeller_accuracy": float((model.labeller_.predict(test) == truth).mean()),
         "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        **chosen,
+        "encode_seconds": scattering.seconds,
     }
-    if seed == 0:
-        samples, labels = model.sample(COMPARED, 0)
-        held_out, private = slice(0, COMPARED), slice(0, COMPARED)
-        report = evaluate_images(
-            samples, labels, test[held_out], truth[held_out], scattering, training=x[private]
-        )
-        record["report"] = report.to_dict()
-    return record, model
+    return record | recipe(epsilon), model
+
+
+def compared(codec, scattering, data, epsilon, options):
+    """Return distances of samples to real images, and how well a probe does that saw samples."""
+    x, _, test, truth = data
+    model = fitted(codec, scattering, data, epsilon, 0)
+    samples, labels = model.sample(options.probed, 0)
+    rows = scattering.encode(samples)
+    probe = Probe(encoder_id=scattering.id).fit(rows, labels)
+    n = options.compared
+    report = evaluate_images(
+        samples[:n], labels[:n], test[:n], truth[:n], scattering, training=x[:n]
+    ).to_dict()
+    report["by_class"] = {
+        name: {"frechet": of["frechet"], **(of["manifolds"] or {})}
+        for name, of in report["by_class"].items()
+    }
+    return {"accuracy": probe.score(scattering.encode(test), truth), "report": report}
 
 
 def run(name, options):
@@ -143,25 +162,29 @@ def run(name, options):
     )
     scattering = Remembering(encoder, -(-len(data[0]) // 256))
 
-    def note(method, epsilon, seed, record):
-        key = {"part": "images", "rows": name, "k": None, "method": method}
-        print(name, method, epsilon, seed, f"{record['accuracy']:.4f}", flush=True)
-        merge(options.json, key | {"epsilon": epsilon, "seed": seed} | record)
+    def note(part, method, epsilon, seed, record):
+        key = {"part": part, "rows": name, "k": None, "method": method}
+        print(name, part, method, epsilon, seed, f"{record['accuracy']:.4f}", flush=True)
+        merge(options.json, key | {"epsilon": written(epsilon), "seed": seed} | record)
 
     for epsilon in options.epsilons:
         for seed in range(options.seeds if math.isfinite(epsilon) else 1):
-            record, model = synthesize(codec, scattering, data, epsilon, seed, options)
-            record["encode_seconds"] = scattering.seconds
-            note(OURS, written(epsilon), seed, record)
-            if options.grids and seed == 0:
-                path = options.grids / f"images_{name}_{epsilon:g}.png"
-                model.grid(16, 0, 0.7, labels="agreeing", path=path)
-    if not options.no_real:
+            if "cnn" in options.parts:
+                record, model = judged(codec, scattering, data, epsilon, seed, options)
+                note("images", OURS, epsilon, seed, record)
+                if options.grids and seed == 0:
+                    path = options.grids / f"images_{name}_{epsilon:g}.png"
+                    model.grid(16, 0, 0.7, labels="agreeing", path=path)
+        if "compared" in options.parts:
+            record = compared(codec, scattering, data, epsilon, options)
+            note("images compared", "probe on samples", epsilon, 0, record)
+    if "real" in options.parts:
         x, y, test, truth = data
         begin = time.perf_counter()
         network = ImageClassifier(epochs=options.epochs // 2).fit(x, y)
         seconds = time.perf_counter() - begin
-        note(REAL, "inf", 0, figures(network, test, truth) | {"train_seconds": seconds})
+        record = figures(network, test, truth) | {"train_seconds": seconds}
+        note("images", REAL, math.inf, 0, record)
 
 
 def main():
