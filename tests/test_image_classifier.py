@@ -8,8 +8,9 @@ from cloister import DPGaussianMixture
 from cloister.errors import InvalidInput, InvalidType, ModelFileError
 from cloister.neural import ImageClassifier, ImageLabeller, Synthesizer
 from cloister.neural.dct_codec import DCTCodec
-from cloister.neural.image_network import ImagePlan, _shifted, as_input
+from cloister.neural.image_network import ImagePlan, _shifted
 from cloister.neural.scattering import ScatteringEncoder
+from cloister.neural.torch_device import pixel_tensor
 
 SMALL = {"width": 4, "epochs": 6, "batch_size": 32}
 
@@ -81,11 +82,11 @@ def test_shifts_move_whole_images_over_black():
     torch.manual_seed(0)
     images = np.zeros((50, 9, 9), np.uint8)
     images[:, 4, 4] = 255
-    moved = _shifted(torch, as_input(torch, images), 2)[:, 0].numpy()
+    moved = _shifted(torch, pixel_tensor(images), 2)[:, 0].numpy()
     places = {tuple(place[1:]) for place in np.argwhere(moved)}
     assert (moved.sum(axis=(1, 2)) == 1).all()
     assert {y for y, _ in places} == {x for _, x in places} == {2, 3, 4, 5, 6}
-    colour = as_input(torch, np.arange(2 * 9 * 9 * 3, dtype=np.uint8).reshape(2, 9, 9, 3))
+    colour = pixel_tensor(np.arange(2 * 9 * 9 * 3, dtype=np.uint8).reshape(2, 9, 9, 3))
     assert any(
         torch.equal(_shifted(torch, colour, 1)[:1], colour[:1]) for _ in range(100)
     )  # a move by nothing is as likely as each other one, and keeps channels in place

@@ -17,7 +17,7 @@ from cloister.neural import conv_network, conv_run
 from cloister.neural.codec_plan import CodecPlan
 from cloister.neural.conv_layers import Architecture
 from cloister.neural.padded_batches import in_batches
-from cloister.neural.torch_device import threads_for
+from cloister.neural.torch_device import pixel_tensor, threads_for
 
 # Share of all steps over which the learning rate rises before its cosine decay.
 WARM_UP = 0.05
@@ -87,7 +87,7 @@ class CodecRun:
             shape = (len(images), a.n_features)
             noise = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
             noise = noise.to(self.device)
-        pixels = conv_run.as_pixels(images, self.device)
+        pixels = pixel_tensor(images, self.device)
         loss: Any = conv_network.loss(
             self._weights, a, pixels, plan.kl_weight, plan.edge_weight, noise
         )

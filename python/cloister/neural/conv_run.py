@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 from cloister.neural.conv_layers import Architecture
 from cloister.neural.conv_network import Tensors, pixels_of
 from cloister.neural.conv_network import latents as latents_of
-
-
-def as_pixels(images: NDArray[np.uint8], device: str | torch.device) -> torch.Tensor:
-    """Return images of uint8 as pixels in [0, 1], of shape (n, colours, height, width)."""
-    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    batch = batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
-    return batch.to(torch.float32) / 255
+from cloister.neural.torch_device import pixel_tensor
 
 
 def as_images(pixels: torch.Tensor, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -38,7 +32,7 @@ def latents(
 ) -> NDArray[np.float32]:
     """Return the latents of one batch of images, shape (n, d)."""
     with torch.inference_mode(), _float32(device):
-        return np.asarray(latents_of(weights, a, as_pixels(images, device)).cpu().numpy())
+        return np.asarray(latents_of(weights, a, pixel_tensor(images, device)).cpu().numpy())
 
 
 def images(

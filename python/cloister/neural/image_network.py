@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cloister.errors import InvalidInput
 from cloister.neural.optional_packages import need_torch
-from cloister.neural.torch_device import threads_for
+from cloister.neural.torch_device import pixel_tensor, threads_for
 from cloister.neural.training import rate_of_step
 
 # Channels of one group of `GroupNorm` (Wu and He 2018): statistics of one image alone, unlike
@@ -92,7 +92,7 @@ def _train(
             chosen = order[first : first + plan.batch_size]
             for group in optimiser.param_groups:
                 group["lr"] = rate_of_step(plan.learning_rate, step, n_steps)
-            pixels = _augmented(torch, as_input(torch, images[chosen]), plan)
+            pixels = _augmented(torch, pixel_tensor(images[chosen]), plan)
             expected = torch.from_numpy(targets[chosen])
             loss = torch.nn.functional.cross_entropy(net(pixels), expected)
             optimiser.zero_grad()
@@ -105,12 +105,6 @@ def _train(
             "smaller one (the default is 0.003)"
         )
     return net.eval()
-
-
-def as_input(torch: Any, images: NDArray[np.uint8]) -> Any:
-    """Return images as float32 of shape (n, channels, height, width), in [0, 1]."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(torch.float32) / 255
-    return pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
 
 
 def _augmented(torch: Any, pixels: Any, plan: ImagePlan) -> Any:
@@ -138,5 +132,5 @@ def logits(net: Any, images: NDArray[np.uint8], batch_size: int) -> Iterator[NDA
     torch = need_torch("an ImageClassifier")
     with torch.inference_mode(), threads_for(0):
         for first in range(0, len(images), batch_size):
-            part = as_input(torch, images[first : first + batch_size])
+            part = pixel_tensor(images[first : first + batch_size])
             yield net(part).numpy().astype(np.float64)

@@ -1,10 +1,13 @@
-"""Torch devices, checked before anything runs on one, and threads for small work."""
+"""Torch devices, checked before anything runs on one; threads for small work; images as tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cloister.errors import DeviceError
 from cloister.neural.optional_packages import need_torch
@@ -57,3 +60,11 @@ def torch_device(name: Any) -> tuple[Any, Any]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DeviceError(f"device={name!r} cannot be used: {reason}; 'cpu' always can") from error
     return torch, device
+
+
+def pixel_tensor(images: NDArray[np.uint8], device: Any = "cpu") -> Any:
+    """Return images of uint8 as pixels in [0, 1], float32 (n, colours, height, width)."""
+    torch = need_torch("running a network")
+    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    batch = batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2)
+    return batch.to(torch.float32) / 255
