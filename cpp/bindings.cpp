@@ -1,38 +1,10 @@
 // Python's door to one backend, compiled once as _cpu and once as _cuda: addresses in, no array
 // out, the GIL released. No logic: cloister/_backend has validated everything.
-#include <pybind11/pybind11.h>
+#include "bindings.hpp"
 
-#include "kernels.hpp"
-
-namespace py = pybind11;
 using namespace cloister;
 
 namespace {
-
-using Address = std::uintptr_t;  // 0 for an output that is not wanted
-
-template <class T>
-T* at(Address address) {
-  return reinterpret_cast<T*>(address);
-}
-
-bool signalled() {
-  const py::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
-}
-
-Execution on(int64_t threads, Address stream) { return {threads, stream, signalled}; }
-
-// Runs a kernel without the GIL; a signal's exception, already set, is passed on.
-template <class Kernel>
-void run(Kernel&& kernel) {
-  try {
-    const py::gil_scoped_release release;
-    kernel();
-  } catch (const Interrupted&) {
-    throw py::error_already_set();
-  }
-}
 
 void register_rows(py::module_& m) {
   m.def("encode", [](Address rows, int64_t dtype, int64_t row_stride, int64_t n, int64_t d,
@@ -116,15 +88,6 @@ void register_nearest(py::module_& m) {
           on(threads, stream));
     });
   });
-  m.def("screen_rows", [](Address rows, int64_t n, int64_t d, Address shift, Address codes,
-                          Address scales, Address norms, Address errors, int64_t threads,
-                          Address stream) {
-    run([&] {
-      screen_rows(at<const float>(rows), n, d, at<const float>(shift),
-                  {at<uint8_t>(codes), at<float>(scales), at<float>(norms), at<float>(errors)},
-                  on(threads, stream));
-    });
-  });
   m.def("column_ranges", [](Address rows, int64_t n, int64_t d, Address sums, Address lowest,
                             Address highest, int64_t threads, Address stream) {
     bool is_finite = false;
@@ -134,7 +97,6 @@ void register_nearest(py::module_& m) {
     });
     return is_finite;
   });
-  m.def("screens_by_codes", &screens_by_codes);
   m.def("all_distances", [](Address rows, int64_t n, int64_t d, Address shift, Address centres,
                             int64_t k, Address out, int64_t threads, Address stream) {
     run([&] {
@@ -162,27 +124,9 @@ void register_closest(py::module_& m) {
                     on(threads, stream));
           });
         });
-  m.def("code_squares",
-        [](Address codes, int64_t n, int64_t d, Address out, int64_t threads, Address stream) {
-          run([&] {
-            code_squares(at<const uint8_t>(codes), n, d, at<int32_t>(out), on(threads, stream));
-          });
-        });
 }
 
-void register_random(py::module_& m) {
-  m.def("noise", [](Address key, uint32_t stream_id, double sigma, int64_t n, Address out,
-                    int64_t threads, Address stream) {
-    run([&] {
-      noise(at<const uint8_t>(key), stream_id, sigma, n, at<int64_t>(out), on(threads, stream));
-    });
-  });
-  m.def("chacha20_block", [](Address key, uint32_t counter, Address nonce, Address out) {
-    chacha20_block(at<const uint8_t>(key), counter, at<const uint8_t>(nonce), at<uint8_t>(out));
-  });
-  m.def("judge_attempts", [](Address words, int64_t n, Address verdicts) {
-    judge_attempts(at<const uint32_t>(words), n, at<uint8_t>(verdicts));
-  });
+void register_samples(py::module_& m) {
   m.def("sample_mixture", [](uint64_t seed, int64_t first_row, int64_t n, int64_t d, Address means,
                              Address factors, Address scales, Address covariance_of, int64_t rank,
                              Address components, Address out, int64_t threads, Address stream) {
@@ -195,13 +139,6 @@ void register_random(py::module_& m) {
   });
 }
 
-void register_targets(py::module_& m) {
-  m.def("target_name", &target_name);
-  m.def("use_target", &use_target);
-  m.def("target_supported", &target_supported);
-  m.def("device_count", &device_count);
-}
-
 }  // namespace
 
 PYBIND11_MODULE(PKG_MODULE, m, py::mod_gil_not_used()) {
@@ -209,6 +146,6 @@ PYBIND11_MODULE(PKG_MODULE, m, py::mod_gil_not_used()) {
   register_tallies(m);
   register_nearest(m);
   register_closest(m);
-  register_random(m);
-  register_targets(m);
+  register_samples(m);
+  register_backend(m);
 }

@@ -3,9 +3,13 @@
 // Python has validated all arguments, owns every output and passes addresses; a kernel checks
 // nothing, owns only scratch and throws only on device errors, lack of memory or interruption. All
 // arrays are C-contiguous unless a stride is given. Integer sums wrap modulo 2^64.
+//
+// On a device (cuda/) arrays with an entry for each row, codes and labels among them, are device
+// memory; public parameters and sums are the host's, on every backend.
 #pragma once
 
 #include <cstdint>
+#include <new>
 #include <stdexcept>
 
 namespace cloister {
@@ -21,6 +25,13 @@ struct Execution {
 
 struct Interrupted : std::runtime_error {
   Interrupted() : std::runtime_error("interrupted") {}
+};
+
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+struct OutOfDeviceMemory : std::bad_alloc {
+  const char* what() const noexcept override { return "the device has too little free memory"; }
 };
 
 enum class Dtype : int64_t { float32 = 0, float64 = 1, float16 = 2, bfloat16 = 3 };
@@ -201,21 +212,6 @@ void closest(const float* rows, int64_t n, int64_t d, const float* shift, const 
              int64_t count, Closest out, Execution execution);
 void code_squares(const uint8_t* codes, int64_t n, int64_t d, int32_t* out, Execution execution);
 
-// out[i] = round(sigma * g_i), g_i independent standard normal, sampled exactly; ties upwards.
-// Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b), so
-// the output depends on neither target nor threads. Its words of counters 0 up start attempts, in
-// order (rounded_gaussian.hpp); all digits drawn later are 16-bit halves, low one first, of those
-// of counters 2^31 up. 0 < sigma < 2^52.
-void noise(const uint8_t* key, uint32_t stream, double sigma, int64_t n, int64_t* out,
-           Execution execution);
-
-// One ChaCha20 block, for the test vectors of RFC 8439. key: 32 bytes, nonce: 12 bytes.
-void chacha20_block(const uint8_t* key, uint32_t counter, const uint8_t* nonce, uint8_t* out);
-
-// The first look of `noise` at words that start attempts, for a test: a verdict is 0 (rejected), 1
-// (accepted) or 2 (left open). n is a multiple of 16.
-void judge_attempts(const uint32_t* words, int64_t n, uint8_t* verdicts);
-
 // Row i of a mixture, for the rows first_row .. first_row + n of an endless sequence:
 //   out[i] = means[c] + (sum_t z_t factors[f][t] + scales[f] * z_(rank + .)),  c = components[i],
 //   f = covariance_of[c]
@@ -236,6 +232,23 @@ struct Mixture {
 };
 void sample_mixture(uint64_t seed, int64_t first_row, int64_t n, int64_t d, Mixture mixture,
                     const int32_t* components, float* out, Execution execution);
+
+// ---- of the host alone ----
+
+// out[i] = round(sigma * g_i), g_i independent standard normal, sampled exactly; ties upwards.
+// Bits come from ChaCha20 (RFC 8439) under key: block b of 4096 samples owns nonce (stream, b), so
+// the output depends on neither target nor threads. Its words of counters 0 up start attempts, in
+// order (rounded_gaussian.hpp); all digits drawn later are 16-bit halves, low one first, of those
+// of counters 2^31 up. 0 < sigma < 2^52.
+void noise(const uint8_t* key, uint32_t stream, double sigma, int64_t n, int64_t* out,
+           Execution execution);
+
+// One ChaCha20 block, for the test vectors of RFC 8439. key: 32 bytes, nonce: 12 bytes.
+void chacha20_block(const uint8_t* key, uint32_t counter, const uint8_t* nonce, uint8_t* out);
+
+// The first look of `noise` at words that start attempts, for a test: a verdict is 0 (rejected), 1
+// (accepted) or 2 (left open). n is a multiple of 16.
+void judge_attempts(const uint32_t* words, int64_t n, uint8_t* verdicts);
 
 // Instruction sets: "generic", "avx2", "avx512". use_target returns false if the processor lacks
 // it.

@@ -7,12 +7,25 @@ import numpy as np
 import pytest
 
 from cloister import _backend
+from emulated_cuda.build import build, load
+from on_device import on_device
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture(params=_backend.supported_targets())
+@pytest.fixture(scope="session")
+def emulated_cuda():
+    """The device kernels, compiled for the host: see tests/emulated_cuda."""
+    return load(build())
+
+
+@pytest.fixture(params=[*_backend.supported_targets(), "emulated"])
 def target(request):
+    """Every instruction set of the host, and the device kernels."""
+    if request.param == "emulated":
+        with on_device(request.getfixturevalue("emulated_cuda")):
+            yield request.param
+        return
     with _backend.use_target(request.param):
         yield request.param
 

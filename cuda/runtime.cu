@@ -1,0 +1,107 @@
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "runtime.hpp"
+
+namespace cloister {
+namespace {
+
+constexpr std::chrono::milliseconds between_questions{20};
+
+// Polls, for a call that blocks could not be interrupted: often at first, for short kernels.
+template <class Query>
+void poll(Query&& query, const Execution& execution) {
+  auto asked = std::chrono::steady_clock::now();
+  for (int64_t tries = 0;; ++tries) {
+    const cudaError_t state = query();
+    if (state != cudaErrorNotReady) {
+      check(state);
+      return;
+    }
+    if (tries > 200) std::this_thread::sleep_for(std::chrono::microseconds(20));
+    const auto now = std::chrono::steady_clock::now();
+    if (now - asked > between_questions) {
+      if (execution.interrupted && execution.interrupted()) throw Interrupted();
+      asked = now;
+    }
+  }
+}
+
+// Freed scratch stays with the process: asking the driver for memory anew takes milliseconds.
+void keep_freed_memory() {
+  int device = 0;
+  check(cudaGetDevice(&device));
+  thread_local std::vector<bool> done;
+  if (static_cast<size_t>(device) < done.size() && done[static_cast<size_t>(device)]) return;
+  cudaMemPool_t pool{};
+  check(cudaDeviceGetDefaultMemPool(&pool, device));
+  uint64_t most = uint64_t{1} << 30;
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &most));
+  done.resize(std::max(done.size(), static_cast<size_t>(device) + 1));
+  done[static_cast<size_t>(device)] = true;
+}
+
+}  // namespace
+
+void check(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  (void)cudaGetLastError();  // an error of this call alone shall not fail the next one
+  const std::string message = cudaGetErrorString(error);
+  if (error == cudaErrorMemoryAllocation) throw OutOfDeviceMemory();
+  throw DeviceError("CUDA: " + message);
+}
+
+void wait(const Execution& execution) {
+  poll([&] { return cudaStreamQuery(stream_of(execution)); }, execution);
+}
+
+void* allocate_scratch(size_t bytes, cudaStream_t stream) {
+  keep_freed_memory();
+  void* memory = nullptr;
+  check(cudaMallocAsync(&memory, std::max<size_t>(bytes, 16), stream));
+  return memory;
+}
+
+void release_scratch(void* memory, cudaStream_t stream) noexcept {
+  (void)cudaFreeAsync(memory, stream);  // after a failed kernel nothing can be freed, nor need be
+}
+
+void add_to_host(int64_t* out, const Scratch<unsigned long long>& tally,
+                 const Execution& execution) {
+  const std::vector<unsigned long long> values = tally.download(execution);
+  for (size_t i = 0; i < values.size(); ++i) {
+    out[i] = static_cast<int64_t>(static_cast<unsigned long long>(out[i]) + values[i]);
+  }
+}
+
+DeviceLimits device_limits() {
+  int device = 0;
+  check(cudaGetDevice(&device));
+  auto attribute = [&](cudaDeviceAttr which) {
+    int value = 0;
+    check(cudaDeviceGetAttribute(&value, which, device));
+    return value;
+  };
+  return {attribute(cudaDevAttrMultiProcessorCount),
+          attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin), attribute(cudaDevAttrL2CacheSize)};
+}
+
+Pace::Pace(const Execution& execution) : execution_(execution) {
+  for (cudaEvent_t& event : events_) {
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  }
+}
+
+Pace::~Pace() {
+  for (const cudaEvent_t event : events_) (void)cudaEventDestroy(event);
+}
+
+void Pace::step() {
+  const cudaEvent_t event = events_[steps_ % queued];
+  if (steps_ >= queued) poll([&] { return cudaEventQuery(event); }, execution_);
+  check(cudaEventRecord(event, stream_of(execution_)));
+  ++steps_;
+}
+
+}  // namespace cloister
