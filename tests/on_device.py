@@ -78,8 +78,7 @@ def on_device(module):
     """Let `_backend` use the kernels of a device's module."""
     kernels, host = DeviceKernels(module), library.kernels
     modules = [
-        getattr(__import__(f"cloister._backend.{name}", fromlist=[name]), "__dict__")
-        for name in MODULES
+        __import__(f"cloister._backend.{name}", fromlist=[name]).__dict__ for name in MODULES
     ]
     addresses = [names["address"] if "address" in names else None for names in modules]
     library.kernels = kernels

@@ -1,4 +1,5 @@
 // Blocks and warps of the emulated device.
+#include <cfenv>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -119,6 +120,9 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, const std::function<voi
   blockDim = size;
   block.shared = shared.data();
   const Order order = chosen_order();
+  std::fenv_t callers;  // which a device knows nothing of
+  std::fegetenv(&callers);
+  std::fesetenv(FE_DFL_ENV);
   for (unsigned z = 0; z < grid.z; ++z) {
     for (unsigned y = 0; y < grid.y; ++y) {
       for (unsigned x = 0; x < grid.x; ++x) {
@@ -134,6 +138,7 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, const std::function<voi
       }
     }
   }
+  std::fesetenv(&callers);
 }
 
 void load_matrices(uint32_t* out, int count, const void* row) {
