@@ -80,7 +80,7 @@ def on_device(module):
     modules = [
         __import__(f"cloister._backend.{name}", fromlist=[name]).__dict__ for name in MODULES
     ]
-    addresses = [names["address"] if "address" in names else None for names in modules]
+    addresses = [names.get("address") for names in modules]
     library.kernels = kernels
     for names in modules:
         names["address"] = kernels.address

@@ -13,6 +13,8 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pybind11
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 OUT = ROOT / "build" / "emulated_cuda"
@@ -28,8 +30,6 @@ def sources() -> list[Path]:
 
 def build(sanitize: str = "") -> Path:
     """Return the path of the module, compiled where anything has changed."""
-    import pybind11
-
     flags = [*FLAGS, f"-I{HERE}", f"-I{pybind11.get_include()}", "-DPKG_MODULE=_cuda"]
     flags += [f"-I{sysconfig.get_path('include')}", '-DCLOISTER_ARCHITECTURES="emulated"']
     flags += [f"-fsanitize={sanitize}"] * bool(sanitize)
