@@ -18,7 +18,10 @@ import pybind11
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 OUT = ROOT / "build" / "emulated_cuda"
-FLAGS = ["-std=c++20", "-O2", "-g1", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-w"]
+FLAGS = ["-std=c++20", "-O2", "-g1", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing"]
+FLAGS += ["-fwrapv"]  # integers of a device wrap
+# A device stops at an access that is not aligned to its size.
+FLAGS += ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
 
 
 def sources() -> list[Path]:
