@@ -23,7 +23,8 @@ def emulated_cuda():
 def target(request):
     """Every instruction set of the host, and the device kernels."""
     if request.param == "emulated":
-        with on_device(request.getfixturevalue("emulated_cuda")):
+        request.getfixturevalue("emulated_cuda")
+        with on_device():
             yield request.param
         return
     with _backend.use_target(request.param):

@@ -11,6 +11,16 @@ from cloister._backend.closest import (
     closest,
     code_squares,
 )
+from cloister._backend.device_array import DeviceArray, RowArray, dtype_name, on_host
+from cloister._backend.devices import (
+    CudaSupport,
+    DeviceDescription,
+    Devices,
+    check_device,
+    cuda_support,
+    resolve_devices,
+)
+from cloister._backend.dlpack import is_on_device
 from cloister._backend.gradients import MAX_LOGIT, SoftmaxRegression, gradient
 from cloister._backend.library import (
     TARGETS,
@@ -36,6 +46,7 @@ from cloister._backend.neighbours import (
     Neighbours,
     Recollection,
 )
+from cloister._backend.placement import Placement
 from cloister._backend.random import chacha20_block, judge_attempts, noise, sample_mixture
 from cloister._backend.rows import ROW_DTYPES, encode
 from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
@@ -51,25 +62,37 @@ __all__ = [
     "Changes",
     "ClosestState",
     "ColumnRanges",
+    "CudaSupport",
+    "DeviceArray",
+    "DeviceDescription",
+    "Devices",
     "Grid",
     "Neighbours",
     "Partition",
+    "Placement",
     "Recollection",
+    "RowArray",
     "ScreenedRows",
     "SoftmaxRegression",
     "all_distances",
     "bins",
     "chacha20_block",
+    "check_device",
     "closest",
     "code_squares",
     "column_ranges",
+    "cuda_support",
+    "dtype_name",
     "encode",
     "gradient",
+    "is_on_device",
     "judge_attempts",
     "moments",
     "nearest",
     "noise",
     "num_threads",
+    "on_host",
+    "resolve_devices",
     "sample_mixture",
     "screen_rows",
     "screens_by_codes",
