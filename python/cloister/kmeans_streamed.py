@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from cloister._backend import Devices, is_on_device, resolve_devices
 from cloister.centred_rows import Array, CentredRows
 from cloister.code_rows import CodeAssignment, CodeRows, finite_blocks
 from cloister.code_seeding import plus_plus_codes
@@ -17,6 +18,7 @@ from cloister.sample_weight import check_sample_weight, refuse_weights
 from cloister.sources import (
     Source,
     as_source,
+    device_rows,
     host_array,
     is_resident,
     require_rereadable,
@@ -24,8 +26,12 @@ from cloister.sources import (
 )
 
 
-def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
+def resident_or_source(
+    X: Any, *, cache: bool, devices: Devices = ()
+) -> tuple[Any, Source | None]:
     """Return rows that lie in memory as they are, and None; of others, a source that rereads them.
+
+    Rows on a device, where there are `devices`, stay there.
 
     Rows that can be read only once are gathered in memory.
 
@@ -34,6 +40,8 @@ def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
     InvalidInput, InvalidType
         As `as_source`; and without `cache`, if the rows can be read only once.
     """
+    if devices and is_on_device(X):
+        return device_rows(X), None
     if is_resident(X):
         return host_array(X), None
     source = as_source(X)
@@ -114,6 +122,9 @@ def transformed(model: Any, X: Any) -> Array:
 def _centred(model: Any, X: Any) -> Iterator[CentredRows]:
     """Yield rows with the features of the fit: an array as a whole, others in blocks."""
     check_is_fitted(model)
+    if is_on_device(X) and resolve_devices(model.device):
+        yield model._fitted_rows(device_rows(X))
+        return
     if is_resident(X):
         yield model._fitted_rows(host_array(X))
         return
