@@ -190,7 +190,8 @@ def finite_blocks(source: Source) -> Iterator[tuple[int, Array]]:
     InvalidInput
         If a row has NaN, infinity or a value beyond float32.
     """
-    for first, rows in source.chunks(max(1, _NUMBERS // source.d)):
+    for first, chunk in source.chunks(max(1, _NUMBERS // source.d)):
+        rows = _backend.on_host(chunk)
         bad = np.flatnonzero(~finite_rows(rows))
         if len(bad):
             raise InvalidInput(

@@ -52,7 +52,8 @@ def _labelled_chunks(
     centres = cluster_centers.astype(np.float32)
     shift = centres.mean(axis=0)
     # So many rows for every dtype and source: sums of a score then add up in the same order.
-    for first, rows in source.chunks(rows_a_chunk(source.d)):
+    for first, chunk in source.chunks(rows_a_chunk(source.d)):
+        rows = _backend.on_host(chunk)
         labels = np.full(len(rows), -1, dtype=np.int32)
         kept = finite_rows(rows) if on_invalid == "drop" else np.ones(len(rows), dtype=bool)
         values = finite_float64(rows[kept], first)
@@ -60,7 +61,7 @@ def _labelled_chunks(
             values = scaled_to_norm(values.astype(np.float32).astype(np.float64), 1.0)
         near = project_to_ball(values, LABEL_RADIUS * privacy.clip_norm)
         found = np.empty(len(near), dtype=np.int32)
-        chunk = np.ascontiguousarray(near, dtype=np.float32)
-        _backend.nearest(chunk, centres - shift, shift=shift, labels=found)
+        points = np.ascontiguousarray(near, dtype=np.float32)
+        _backend.nearest(points, centres - shift, shift=shift, labels=found)
         labels[kept] = found
         yield values, labels

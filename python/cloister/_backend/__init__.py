@@ -11,7 +11,14 @@ from cloister._backend.closest import (
     closest,
     code_squares,
 )
-from cloister._backend.device_array import DeviceArray, RowArray, dtype_name, on_host
+from cloister._backend.device_array import (
+    DeviceArray,
+    RowArray,
+    dtype_name,
+    empty_rows,
+    on_host,
+    placed,
+)
 from cloister._backend.devices import (
     CudaSupport,
     DeviceDescription,
@@ -50,6 +57,7 @@ from cloister._backend.placement import Placement
 from cloister._backend.random import chacha20_block, judge_attempts, noise, sample_mixture
 from cloister._backend.rows import ROW_DTYPES, encode
 from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
+from cloister._backend.transfers import free_memory, pinned_array, uploads
 
 __all__ = [
     "CANDIDATE_BLOCK",
@@ -83,7 +91,9 @@ __all__ = [
     "column_ranges",
     "cuda_support",
     "dtype_name",
+    "empty_rows",
     "encode",
+    "free_memory",
     "gradient",
     "is_on_device",
     "judge_attempts",
@@ -92,6 +102,8 @@ __all__ = [
     "noise",
     "num_threads",
     "on_host",
+    "pinned_array",
+    "placed",
     "resolve_devices",
     "sample_mixture",
     "screen_rows",
@@ -100,5 +112,6 @@ __all__ = [
     "supported_targets",
     "tally",
     "target",
+    "uploads",
     "use_target",
 ]

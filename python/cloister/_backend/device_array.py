@@ -143,7 +143,7 @@ class DeviceArray:
 
     def fill_from(self, array: Any) -> None:
         """Copy an array of the host or of any device, of the same shape and dtype."""
-        source = array if isinstance(array, DeviceArray) else np.ascontiguousarray(array)
+        source = array if isinstance(array, DeviceArray) else _native(array)
         if source.shape != self.shape or source.dtype != self.dtype:
             raise InvalidInput(
                 f"an array of shape {self.shape} and {self.dtype} cannot be filled from "
@@ -227,6 +227,12 @@ class DeviceArray:
         )
 
 
+def _native(given: Any) -> NDArray[Any]:
+    array: NDArray[Any] = np.ascontiguousarray(given)
+    # bfloat16 of ml_dtypes: its bits.
+    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
 RowArray = NDArray[Any] | DeviceArray
 """An array with an entry for each row: of the host, or of a device."""
 
@@ -234,6 +240,16 @@ RowArray = NDArray[Any] | DeviceArray
 def address_of(array: RowArray) -> int:
     """Return where an array starts."""
     return array.address if isinstance(array, DeviceArray) else array.ctypes.data
+
+
+def placed(array: NDArray[Any], device: int | None) -> RowArray:
+    """Return a copy on a device, or the array itself for None."""
+    return array if device is None else DeviceArray.copy_of(array, device)
+
+
+def empty_rows(shape: tuple[int, ...], dtype: Any, device: int | None) -> RowArray:
+    """Return an array with undefined elements, on a device or (None) the host."""
+    return np.empty(shape, dtype) if device is None else DeviceArray.empty(shape, dtype, device)
 
 
 def on_host(array: RowArray) -> NDArray[Any]:
