@@ -9,5 +9,4 @@ bool column_ranges(const float*, int64_t, int64_t, double*, float*, float*, Exec
 void nearest(const float*, int64_t, int64_t, const float*, const double*, ScreenedRows, Neighbours, const float*, int64_t, Nearest, Execution) { throw DeviceError("nearest"); }
 void all_distances(const float*, int64_t, int64_t, const float*, const float*, int64_t, float*, Execution) { throw DeviceError("all_distances"); }
 void closest(const float*, int64_t, int64_t, const float*, const double*, ScreenedRows, const int32_t*, const float*, int64_t, Closest, Execution) { throw DeviceError("closest"); }
-void sample_mixture(uint64_t, int64_t, int64_t, int64_t, Mixture, const int32_t*, float*, Execution) { throw DeviceError("sample_mixture"); }
 }
