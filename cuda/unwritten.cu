@@ -6,7 +6,6 @@ void moments(const int16_t*, int64_t, int64_t, Partition, Clip, const int64_t*, 
 void bins(const int16_t*, int64_t, int64_t, Grid, const int64_t*, int64_t, int64_t*, Execution) { throw DeviceError("bins"); }
 void gradient(const int16_t*, int64_t, int64_t, const int64_t*, int64_t, SoftmaxRegression, int64_t*, Execution) { throw DeviceError("gradient"); }
 bool column_ranges(const float*, int64_t, int64_t, double*, float*, float*, Execution) { throw DeviceError("column_ranges"); }
-void nearest(const float*, int64_t, int64_t, const float*, const double*, ScreenedRows, Neighbours, const float*, int64_t, Nearest, Execution) { throw DeviceError("nearest"); }
 void all_distances(const float*, int64_t, int64_t, const float*, const float*, int64_t, float*, Execution) { throw DeviceError("all_distances"); }
 void closest(const float*, int64_t, int64_t, const float*, const double*, ScreenedRows, const int32_t*, const float*, int64_t, Closest, Execution) { throw DeviceError("closest"); }
 }

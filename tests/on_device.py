@@ -21,14 +21,15 @@ ROW_ARRAYS = {
     "closest": {"rows", "weights", "closest", "distances", "improved"},
     "sample_mixture": {"components", "out"},
 }
+ON_HOST = {"screen_rows", "code_squares"}  # what they make, kernels of a device do not look at
 MODULES = ("rows", "tallies", "gradients", "nearest", "closest", "random")
 
 
 class DeviceKernels:
     """The kernels of `module`, given addresses of the host."""
 
-    def __init__(self, module):
-        self._module, self._seen = module, []
+    def __init__(self, module, host):
+        self._module, self._host, self._seen = module, host, []
         self.candidate_block = module.candidate_block
         self.range_rows = module.range_rows
         self.most_candidates = module.most_candidates
@@ -43,6 +44,9 @@ class DeviceKernels:
         return False
 
     def __getattr__(self, kernel):
+        if kernel in ON_HOST:
+            self._seen = []
+            return getattr(self._host, kernel)
         row_arrays = ROW_ARRAYS[kernel]
 
         def call(*arguments):
@@ -76,7 +80,8 @@ class DeviceKernels:
 @contextmanager
 def on_device(module):
     """Let `_backend` use the kernels of a device's module."""
-    kernels, host = DeviceKernels(module), library.kernels
+    host = library.kernels
+    kernels = DeviceKernels(module, host)
     modules = [
         __import__(f"cloister._backend.{name}", fromlist=[name]).__dict__ for name in MODULES
     ]
