@@ -15,7 +15,7 @@ static_assert(block_threads == tile_rows / own_rows * (tile_columns / own_column
 
 // All pointers are the device's.
 struct Sampling {
-  uint64_t seed;
+  PhiloxKeys keys;
   int64_t first_row, d, rank;
   const float* means;
   const float* factors;
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(block_threads)
     float4 z = make_float4(0, 0, 0, 0);
     if (row >= 0) {
       z = normal_block(static_cast<uint64_t>(task.first_row + row), static_cast<uint32_t>(t / 4),
-                       task.seed);
+                       task.keys);
     }
     const float own[4] = {z.x, z.y, z.z, z.w};
     for (int c = 0; c < 4 && t + c < task.rank; ++c)
@@ -184,23 +184,25 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
-// The four columns from j on: out = mean + (out + scale z), or without `out` where nothing has been
-// multiplied, or scales.
-__device__ __forceinline__ void finish_quad(const Sampling& task, int64_t row, int32_t component,
-                                            int64_t block, int64_t j, float* out) {
-  const int64_t covariance = task.scales ? task.covariance_of[component] : 0;
-  const float* scales = task.scales ? task.scales + covariance * task.d + j : nullptr;
-  const float* means = task.means + component * task.d + j;
-  float4 z = make_float4(0, 0, 0, 0);
-  if (scales) {
-    z = normal_block(static_cast<uint64_t>(task.first_row + row), static_cast<uint32_t>(block),
-                     task.seed);
-  }
-  if (task.has_quads) {
-    const float4 zero = make_float4(0, 0, 0, 0);
-    const float4 scale = scales ? *reinterpret_cast<const float4*>(scales) : zero;
-    const float4 mean = *reinterpret_cast<const float4*>(means);
-    const float4 sum = task.rank > 0 ? *reinterpret_cast<const float4*>(out) : zero;
+// What a row has from column 0 on; columns of the normals' blocks may start before.
+struct FinishedRow {
+  uint64_t number;
+  const float* means;
+  const float* scales;
+  float* out;
+};
+
+// The four columns from j on: out = mean + (out + scale z), from zero where nothing was multiplied.
+template <bool has_quads>
+__device__ __forceinline__ void finish_quad(const Sampling& task, const FinishedRow& row,
+                                            int64_t j) {
+  const bool adds = task.rank > 0;
+  const float4 z = normal_block(row.number, static_cast<uint32_t>((j + task.rank) / 4), task.keys);
+  float* out = row.out + j;
+  if (has_quads) {
+    const float4 scale = *reinterpret_cast<const float4*>(row.scales + j);
+    const float4 mean = *reinterpret_cast<const float4*>(row.means + j);
+    const float4 sum = adds ? *reinterpret_cast<const float4*>(out) : make_float4(0, 0, 0, 0);
     store_quad(out, {around(mean.x, __fmaf_rn(z.x, scale.x, sum.x)),
                      around(mean.y, __fmaf_rn(z.y, scale.y, sum.y)),
                      around(mean.z, __fmaf_rn(z.z, scale.z, sum.z)),
@@ -211,26 +213,28 @@ __device__ __forceinline__ void finish_quad(const Sampling& task, int64_t row, i
 #pragma unroll
   for (int c = 0; c < 4; ++c) {
     if (j + c < 0 || j + c >= task.d) continue;
-    const float sum = task.rank > 0 ? out[c] : 0.0f;
-    out[c] = around(means[c], __fmaf_rn(own[c], scales ? scales[c] : 0.0f, sum));
+    const float deviation = __fmaf_rn(own[c], row.scales[j + c], adds ? out[c] : 0.0f);
+    out[c] = around(row.means[j + c], deviation);
   }
 }
 
-// A thread takes four columns, those of one block of normals, of rows that are `stride` apart;
-// 2^column_bits threads take a row.
+// A thread takes some of the quads of columns, each of one block of normals, of rows that are
+// `stride` apart; 2^column_bits threads take a row.
 constexpr int rows_of_thread = 8;
+template <bool has_quads>
 __global__ void __launch_bounds__(block_threads)
     finish_rows(Sampling task, int64_t n, int column_bits, const int32_t* components, float* out) {
   const int stride = block_threads >> column_bits;
   const int64_t begin = int64_t{blockIdx.x} * rows_of_thread * stride;
   const int64_t end = min(begin + rows_of_thread * stride, n);
-  const int64_t first_block = task.rank / 4, blocks = (task.rank + task.d + 3) / 4;
-  const int64_t lane = threadIdx.x & ((1u << column_bits) - 1);
+  const int64_t first = 4 * int64_t{threadIdx.x & ((1u << column_bits) - 1)} - task.rank % 4;
   for (int64_t row = begin + (threadIdx.x >> column_bits); row < end; row += stride) {
-    const int32_t component = components[row];
-    for (int64_t block = first_block + lane; block < blocks; block += int64_t{1} << column_bits) {
-      const int64_t j = 4 * block - task.rank;
-      finish_quad(task, row, component, block, j, out + row * task.d + j);
+    const int64_t component = components[row];
+    const FinishedRow own{static_cast<uint64_t>(task.first_row + row),
+                          task.means + component * task.d,
+                          task.scales + task.covariance_of[component] * task.d, out + row * task.d};
+    for (int64_t j = first; j < task.d; j += int64_t{4} << column_bits) {
+      finish_quad<has_quads>(task, own, j);
     }
   }
 }
@@ -269,7 +273,7 @@ int64_t rows_of_step(int64_t d, int64_t rank, int64_t covariances) {
 
 int bits_of_row(int64_t d) {
   int bits = 0;
-  while (bits < 7 && (int64_t{4} << bits) < d) ++bits;
+  while (bits < 5 && (int64_t{4} << bits) < d) ++bits;
   return bits;
 }
 
@@ -301,9 +305,10 @@ void sample_steps(Sampling task, int64_t n, int64_t covariances, const int32_t* 
       launch(multiply, {placed.count / tile_rows * divide_up(d, tile_columns)}, block_threads, 0,
              execution, task, placed, normals.data(), own, rows);
     }
-    if (rank == 0 || task.scales) {
-      launch(finish_rows, {divide_up(count, rows_of_thread * (block_threads >> bits))},
-             block_threads, 0, execution, task, count, bits, own, rows);
+    if (task.scales) {
+      auto* const finish = task.has_quads ? finish_rows<true> : finish_rows<false>;
+      launch(finish, {divide_up(count, rows_of_thread * (block_threads >> bits))}, block_threads, 0,
+             execution, task, count, bits, own, rows);
     }
     pace.step();
   }
@@ -325,10 +330,14 @@ void sample_mixture(uint64_t seed, int64_t first_row, int64_t n, int64_t d, Mixt
       *std::max_element(mixture.covariance_of, mixture.covariance_of + used) + 1;
   const auto means = uploaded(mixture.means, used * d, execution);
   const auto factors = uploaded(mixture.factors, covariances * mixture.rank * d, execution);
-  const auto scales = uploaded(mixture.scales, covariances * d, execution);
+  auto scales = uploaded(mixture.scales, covariances * d, execution);
+  if (!mixture.scales && mixture.rank == 0) {  // rows are means: z times zero
+    scales = Scratch<float>(covariances * d, stream_of(execution));
+    scales.clear();
+  }
   const auto covariance_of = uploaded(mixture.covariance_of, used, execution);
   const bool is_aligned = reinterpret_cast<std::uintptr_t>(out) % sizeof(float4) == 0;
-  const Sampling task{seed,
+  const Sampling task{PhiloxKeys(seed),
                       first_row,
                       d,
                       mixture.rank,
