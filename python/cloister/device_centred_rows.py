@@ -27,7 +27,7 @@ class DeviceCentredRows(CentredRows):
     """
 
     device: int = 0
-    page_lock: object = None
+    page_lock: _backend.PageLock | None = None
 
     @classmethod
     def of(cls, rows: CentredRows, device: int) -> Self:
@@ -47,7 +47,7 @@ class DeviceCentredRows(CentredRows):
             if values.nbytes + whole // _ROOM <= free:
                 values = DeviceArray.copy_of(values, device)
             else:
-                page_lock = _backend.page_lock(values, device)
+                page_lock = _backend.PageLock(values, device)
         return cls(values, rows.shift, rows.spread, None, device, page_lock)
 
     def take(self, indices: Array) -> Array:

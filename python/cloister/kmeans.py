@@ -150,7 +150,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if source is not None:
             refuse_weights(sample_weight)
             fit_codes(self, X, source, n_init)
-            self._warn_of_duplicates()
+            self._warn_of_duplicates(self.labels_)
             return self
         data = self._validated(X, reset=True)
         if len(data) < self.n_clusters:
@@ -186,7 +186,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 self.cluster_centers_ = centres
                 labels, self.n_iter_ = assignment.labels, result.n_iter
         self.labels_, self.inertia_ = returned_like(given, labels), best
-        self._warn_of_duplicates()
+        self._warn_of_duplicates(labels)
         return self
 
     def predict(self, X: npt.ArrayLike) -> Any:
@@ -240,13 +240,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return data
 
     def _rows(self, data: Array) -> CentredRows:
-        is_cosine, devices = self.metric == "cosine", resolve_devices(self.device)
-        rows = (
-            CentredRows.on_sphere(on_host(data))
-            if is_cosine
-            else CentredRows.around(data, self._shift)
-        )
-        return placed_on(devices, rows)
+        if self.metric == "cosine":
+            rows = CentredRows.on_sphere(on_host(data))
+        else:
+            rows = CentredRows.around(data, self._shift)
+        return placed_on(resolve_devices(self.device), rows)
 
     def _fitted_rows(self, X: npt.ArrayLike) -> CentredRows:
         check_is_fitted(self)
@@ -285,8 +283,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         total = distances.sum() if weights is None else (distances * weights).sum()
         return float(total) * (0.5 if self.metric == "cosine" else 1.0)
 
-    def _warn_of_duplicates(self) -> None:
-        found = len(np.unique(self.labels_))
+    def _warn_of_duplicates(self, labels: Array) -> None:
+        found = np.count_nonzero(np.bincount(labels))
         if found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({found}) found smaller than n_clusters "

@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import importlib.util
 import subprocess
-import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,10 +67,9 @@ def build(sanitize: str = "") -> Path:
 
 
 def load(path: Path):
-    """Import the module at `path` as ``cloister._cuda``."""
+    """Import the module at `path`; who wants it to be ``cloister._cuda`` says so."""
     spec = importlib.util.spec_from_file_location("cloister._cuda", path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["cloister._cuda"] = module
     spec.loader.exec_module(module)
     return module
 

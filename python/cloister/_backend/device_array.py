@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cloister._backend import library
 from cloister._backend.devices import using
 from cloister._backend.dlpack import CODES, CUDA, foreign_array
+from cloister._backend.library import DeviceKernels
 from cloister.errors import InvalidInput, InvalidType
 
 
@@ -19,12 +20,12 @@ class _Memory:
     def __init__(self, size: int, device: int) -> None:
         with using(device, size) as module:
             self.address = module.allocate(size, 0)
-        self._finalizer = weakref.finalize(self, _release, self.address, device)
+        self._finalizer = weakref.finalize(self, _release, self.address, device, module)
         self._finalizer.atexit = False  # the driver gives all back
 
 
-def _release(address: int, device: int) -> None:
-    with using(device) as module:
+def _release(address: int, device: int, owner: DeviceKernels) -> None:
+    with using(device, module=owner) as module:
         module.release(address, 0)
 
 
