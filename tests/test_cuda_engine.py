@@ -184,7 +184,7 @@ def test_a_device_too_small_for_all_codes(devices, rows, y, with_classes, monkey
 
 
 def test_too_little_memory_is_a_typed_error(devices, rows, monkeypatch):
-    monkeypatch.setenv("CLOISTER_EMULATED_MEMORY", "500")
+    monkeypatch.setenv("CLOISTER_EMULATED_MEMORY", "100")
     with pytest.raises(DeviceError, match=r"cuda:0 has too little free memory: .* bytes"):
         engines(rows, None)
 
