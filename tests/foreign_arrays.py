@@ -23,6 +23,7 @@ class ForeignArray:
                 copy.shape, dtype or copy.dtype_name, device, copy.address, copy
             )
         self.shape, self.dtype = self.memory.shape, self.memory.dtype
+        self.ndim = self.memory.ndim
         self.streams = []
 
     def __len__(self):
