@@ -168,8 +168,8 @@ __global__ void __launch_bounds__(block_threads)
       for (int r = 0; r < rows; ++r) {
 #pragma unroll
         for (int e = 0; e < count; ++e) {
-          const int32_t times = task.summed == Summed::values ? 1 : values[r][e];
-          sums[e] += values[r][e] * times;
+          const bool squares = kind != Rows::plain && task.summed != Summed::values;
+          sums[e] += squares ? values[r][e] * values[r][e] : values[r][e];
         }
       }
     }
