@@ -20,8 +20,8 @@ __global__ void split(const int16_t* weights, int64_t classes, int64_t d, int64_
 // 2^14 high high + 2^8 high low + 2^6 low high + low low by Horner's rule, in one set of registers.
 // Modulo 2^32 on the way; the whole fits int32.
 __global__ void __launch_bounds__(product_threads, 2) multiply_classes(ClassProducts task) {
-  const int64_t first_class = int64_t{blockIdx.y} * product_side;
-  const int64_t first_row = int64_t{blockIdx.x} * product_side;
+  const int first_class = static_cast<int>(blockIdx.y) * product_side;
+  const int first_row = static_cast<int>(blockIdx.x) * product_side;
   const PlaneTileProduct product(task.classes, first_class, task.row_count, first_row,
                                  dynamic_shared<int8_t>());
   TileSums sums = {};

@@ -5,7 +5,7 @@
 namespace cloister {
 namespace {
 
-constexpr int64_t part_bytes = int64_t{1} << 30;  // of scratch, if a part is to have many rows
+constexpr int64_t part_caches = 20;  // the scratch of a part takes so many times the cache
 
 // What stays the same for all rows, on the device.
 struct Model {
@@ -45,7 +45,8 @@ struct Workspace {
 
   static int64_t places_for(int64_t n, int64_t d, const Model& model) {
     const int64_t bytes = planes * d + 2 * model.padded_d + (12 + planes) * model.classes + 9;
-    const int64_t most = std::clamp(part_bytes / bytes, places_of_tile, longest_slice);
+    const int64_t fitting = part_caches * device_limits().cache_bytes / bytes;
+    const int64_t most = std::clamp(fitting, places_of_tile, longest_slice);
     const int64_t whole = divide_up(n, places_of_tile) * places_of_tile;
     return std::min(most / places_of_tile * places_of_tile, whole);
   }

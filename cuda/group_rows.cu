@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(block_threads)
 }  // namespace
 
 RowGrouping::RowGrouping(int64_t n, int64_t keys, const Execution& execution)
-    : order_(std::min(n, most_grouped_rows), stream_of(execution)),
+    : order_(std::min(n, most_grouped_rows()), stream_of(execution)),
       counts_(keys, stream_of(execution)),
       ends_(keys, stream_of(execution)),
       used_(1, stream_of(execution)) {}

@@ -5,7 +5,11 @@
 
 namespace cloister {
 
-constexpr int64_t most_grouped_rows = int64_t{1} << 25;  // longer data sets come in parts
+// Longer data sets come in parts: the order of one, written here and there, is a few times the
+// cache.
+inline int64_t most_grouped_rows() {
+  return std::clamp(device_limits().cache_bytes, int64_t{1} << 10, int64_t{1} << 25);
+}
 
 // On the device: the rows of `key` are order[ends[key] - counts[key]] .. order[ends[key] - 1]. The
 // ranges of the keys fill order[0] .. order[*used - 1], one after the other in no certain order.

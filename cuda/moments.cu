@@ -7,7 +7,7 @@ namespace cloister {
 namespace {
 
 constexpr int block_threads = 256;
-constexpr int64_t plane_bytes = int64_t{1} << 29;
+constexpr int64_t plane_caches = 8;  // the planes take so many times the cache
 
 __global__ void find_groups(const int32_t* cells, int64_t n, const int64_t* group,
                             int32_t* groups) {
@@ -93,7 +93,8 @@ class Planner {
 
 Plan plan_of(const RowGrouping& grouping, int64_t d, const Execution& execution) {
   const std::vector<int32_t> counts = grouping.counts(execution), ends = grouping.ends(execution);
-  const int64_t places = plane_bytes / (planes * d) / places_of_tile * places_of_tile;
+  const int64_t bytes = plane_caches * device_limits().cache_bytes;
+  const int64_t places = bytes / (planes * d) / places_of_tile * places_of_tile;
   const int64_t most = std::clamp(places, places_of_tile, longest_slice);
   const int64_t share = divide_up(divide_up(most, slices_at_once(d, d, true)), places_of_tile);
   Planner planner(most, share * places_of_tile);
@@ -167,9 +168,10 @@ void moments(const int16_t* codes, int64_t n, int64_t d, Partition partition, Cl
                   group_of.data(), groups, clip};
   RowGrouping grouping(n, moment == Moment::full ? groups : all_cells, execution);
   Pace pace(execution);
-  for (int64_t first = 0; first < n; first += most_grouped_rows) {
-    add_moments(rows.part(first, std::min(most_grouped_rows, n - first)), grouping, moment,
-                totals.data(), pace, execution);
+  const int64_t part = most_grouped_rows();
+  for (int64_t first = 0; first < n; first += part) {
+    add_moments(rows.part(first, std::min(part, n - first)), grouping, moment, totals.data(), pace,
+                execution);
   }
   add_to_host(out, totals, execution);
 }

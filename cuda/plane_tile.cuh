@@ -49,12 +49,40 @@ struct TileSums {
   }
 };
 
+// Copies 64 bytes of each of 128 rows at a time, two pieces of 16 a thread.
+class OperandCopy {
+ public:
+  // Of `rows` rows, at least one; others are zeros.
+  __device__ __forceinline__ OperandCopy(const ByteMatrix& from, int first, int rows, int64_t begin)
+      : bytes_{own_row() < rows ? 16 : 0, own_row() + half < rows ? 16 : 0},
+        next_(from.bytes + int64_t{first + (bytes_[0] ? own_row() : 0)} * from.pitch + begin +
+              own_byte()),
+        to_second_(bytes_[1] ? half * from.pitch : 0) {}
+
+  __device__ __forceinline__ void copy_next(int8_t* to) {
+    to += own_row() * shared_pitch_bytes + own_byte();
+    copy_later(to, next_, bytes_[0]);
+    copy_later(to + half * shared_pitch_bytes, next_ + to_second_, bytes_[1]);
+    next_ += step_bytes;
+  }
+
+ private:
+  static constexpr int half = product_side / 2;
+  __device__ __forceinline__ static int own_row() { return static_cast<int>(threadIdx.x) / 4; }
+  __device__ __forceinline__ static int own_byte() {
+    return static_cast<int>(threadIdx.x) % 4 * 16;
+  }
+
+  int bytes_[2];
+  const int8_t* next_;
+  int64_t to_second_;
+};
+
 class PlaneTileProduct {
  public:
   // Of the 128 rows of each operand from the given ones on; rows past the end count as zeros.
-  __device__ __forceinline__ PlaneTileProduct(int64_t left_rows, int64_t first_left,
-                                              int64_t right_rows, int64_t first_right,
-                                              int8_t* shared)
+  __device__ __forceinline__ PlaneTileProduct(int64_t left_rows, int first_left, int64_t right_rows,
+                                              int first_right, int8_t* shared)
       : first_left_(first_left),
         first_right_(first_right),
         left_rows_(static_cast<int>(min(left_rows - first_left, int64_t{product_side}))),
@@ -66,19 +94,22 @@ class PlaneTileProduct {
   __device__ __forceinline__ void add(const ByteMatrix& left, const ByteMatrix& right,
                                       int64_t begin, int64_t end, TileSums& sums) const {
     const int steps = static_cast<int>((end - begin) / step_bytes);
-#pragma unroll
-    for (int step = 0; step < product_stages - 1; ++step) {
-      if (step < steps) load(left, right, begin + step * step_bytes, step);
+    OperandCopy left_copy(left, first_left_, left_rows_, begin);
+    OperandCopy right_copy(right, first_right_, right_rows_, begin);
+    auto load = [&](int step) {
+      if (step < steps) {
+        left_copy.copy_next(operand(step % product_stages, 0));
+        right_copy.copy_next(operand(step % product_stages, 1));
+      }
       commit_copies();
-    }
+    };
+#pragma unroll
+    for (int step = 0; step < product_stages - 1; ++step) load(step);
+#pragma unroll 1
     for (int step = 0; step < steps; ++step) {
       wait_for_copies<product_stages - 2>();
       __syncthreads();  // the step has come, and the one whose place the next takes is done
-      const int ahead = step + product_stages - 1;
-      if (ahead < steps) {
-        load(left, right, begin + int64_t{ahead} * step_bytes, ahead % product_stages);
-      }
-      commit_copies();
+      load(step + product_stages - 1);
       multiply(step % product_stages, sums);
     }
     __syncthreads();
@@ -87,25 +118,6 @@ class PlaneTileProduct {
  private:
   __device__ __forceinline__ int8_t* operand(int stage, int which) const {
     return shared_ + (2 * stage + which) * operand_bytes;
-  }
-
-  __device__ __forceinline__ void load(const ByteMatrix& left, const ByteMatrix& right, int64_t at,
-                                       int stage) const {
-    load_operand(left, first_left_, left_rows_, at, operand(stage, 0));
-    load_operand(right, first_right_, right_rows_, at, operand(stage, 1));
-  }
-
-  __device__ __forceinline__ void load_operand(const ByteMatrix& from, int64_t first, int rows,
-                                               int64_t at, int8_t* to) const {
-#pragma unroll
-    for (int piece = 0; piece < product_side * step_bytes / 16; piece += product_threads) {
-      const int row = (piece + static_cast<int>(threadIdx.x)) / (step_bytes / 16);
-      const int byte = static_cast<int>(threadIdx.x) % (step_bytes / 16) * 16;
-      const bool is_row = row < rows;
-      copy_later(to + row * shared_pitch_bytes + byte,
-                 from.bytes + (first + (is_row ? row : 0)) * from.pitch + at + byte,
-                 is_row ? 16 : 0);
-    }
   }
 
   __device__ __forceinline__ void multiply(int stage, TileSums& sums) const {
@@ -136,7 +148,7 @@ class PlaneTileProduct {
     }
   }
 
-  int64_t first_left_, first_right_;
+  int first_left_, first_right_;
   int left_rows_, right_rows_;
   int8_t* shared_;
 };

@@ -8,13 +8,26 @@ namespace {
 constexpr int block_threads = 256, side = static_cast<int>(places_of_tile);
 constexpr int shared_pitch = side + 4;  // lanes that write a column of bytes meet different banks
 
-__device__ __forceinline__ int32_t residual_of(const ResidualPlanes& task, int64_t row,
-                                               int64_t column) {
-  const int64_t cell = task.cells ? task.cells[row] : 0;
-  const int32_t difference =
-      task.codes[row * task.d + column] - task.centres[cell * task.d + column];
-  return after_steps(rounded_product(as_double(difference), task.factors[row]), task.steps[row]);
-}
+// What the residuals of one row are made of; nothing for a place without a row.
+struct RowParts {
+  const int16_t *code = nullptr, *centre = nullptr;
+  double factor = 0.0;
+  int steps = 0;
+
+  __device__ __forceinline__ RowParts(const ResidualPlanes& task, const PlaneTile& tile,
+                                      int place) {
+    if (place >= tile.rows) return;
+    const int64_t position = tile.first + place;
+    const int64_t row = task.order ? task.order[position] : position;
+    code = task.codes + row * task.d;
+    centre = task.centres + (task.cells ? task.cells[row] : 0) * task.d;
+    factor = task.factors[row];
+    steps = task.steps[row];
+  }
+  __device__ __forceinline__ int32_t residual(int64_t column) const {
+    return after_steps(rounded_product(as_double(code[column] - centre[column]), factor), steps);
+  }
+};
 
 __device__ __forceinline__ PlaneTile tile_of_block(const ResidualPlanes& task) {
   if (task.tiles) return task.tiles[blockIdx.x];
@@ -30,12 +43,10 @@ __global__ void __launch_bounds__(block_threads) write_planes(ResidualPlanes tas
   const int64_t first_place = int64_t{blockIdx.x} * side, first_column = int64_t{blockIdx.y} * side;
 
   for (int place = warp; place < side; place += block_threads / 32) {
-    const int64_t position = tile.first + place;
-    const bool is_row = place < tile.rows;
-    const int64_t row = is_row && task.order ? task.order[position] : position;
+    const RowParts row(task, tile, place);
     for (int column = lane; column < side; column += 32) {
-      const bool wanted = is_row && first_column + column < task.d;
-      const Split split(wanted ? residual_of(task, row, first_column + column) : 0);
+      const bool wanted = row.code && first_column + column < task.d;
+      const Split split(wanted ? row.residual(first_column + column) : 0);
       for (int p = 0; p < planes; ++p) turned[p][column][place] = split.plane(p);
       if (task.by_row) {
         int8_t* out = task.by_row + (first_place + place) * task.padded_d + first_column + column;

@@ -95,6 +95,7 @@ __device__ __forceinline__ void clip_rows(int32_t (&values)[rows][count], const 
   }
 }
 
+// By all lanes of the warp.
 template <class Columns>
 __device__ __forceinline__ void flush(const RowSums& task, const Columns& columns, int64_t cell,
                                       const int32_t (&sums)[Columns::count]) {
@@ -103,7 +104,8 @@ __device__ __forceinline__ void flush(const RowSums& task, const Columns& column
     long long total = 0;
 #pragma unroll
     for (int e = 0; e < Columns::count; ++e) total += sums[e];
-    if (total) atomicAdd(task.sums + group, static_cast<unsigned long long>(total));
+    total = group_sum<32>(total);
+    if (threadIdx.x % 32 == 0) atomicAdd(task.sums + group, static_cast<unsigned long long>(total));
     return;
   }
   unsigned long long* out = task.sums + group * task.d;
@@ -168,8 +170,8 @@ __global__ void __launch_bounds__(block_threads)
       for (int r = 0; r < rows; ++r) {
 #pragma unroll
         for (int e = 0; e < count; ++e) {
-          const int32_t times = task.summed == Summed::values ? 1 : values[r][e];
-          sums[e] += values[r][e] * times;
+          const bool squares = kind != Rows::plain && task.summed != Summed::values;
+          sums[e] += squares ? values[r][e] * values[r][e] : values[r][e];
         }
       }
     }

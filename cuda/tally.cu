@@ -37,8 +37,9 @@ void tally(const int16_t* codes, int64_t n, int64_t d, Partition partition, Clip
   all_sums.clear();
   RowGrouping grouping(n, all_cells, execution);
   Pace pace(execution);
-  for (int64_t first = 0; first < n; first += most_grouped_rows) {
-    const int64_t count = std::min(most_grouped_rows, n - first);
+  const int64_t part = most_grouped_rows();
+  for (int64_t first = 0; first < n; first += part) {
+    const int64_t count = std::min(part, n - first);
     const int32_t* own_cells = cells.data() + first;
     const RowGroups groups = grouping.group(own_cells, count, execution);
     launch(add_counts, {divide_up(all_cells, block_threads)}, block_threads, 0, execution,
