@@ -214,9 +214,10 @@ __global__ void __launch_bounds__(256, 1)
   const int parts = screen_tile_rows / Shape::rows;  // blocks that share a RowTile
   const RowTile tile = tiles[blockIdx.x / parts];
   const int skipped = static_cast<int>(blockIdx.x) % parts * Shape::rows;
-  const int present = min(tile.rows - skipped, Shape::rows);
-  if (present <= 0) return;
   const int64_t first = int64_t{tile.first} + skipped;
+  const int left = static_cast<int>(min(int64_t{Shape::rows}, task.rows - first));
+  const int present = min(tile.rows - skipped, left);
+  if (present <= 0) return;
 
   uint8_t* resident = dynamic_shared<uint8_t>();
   uint8_t* ring = resident + (is_resident ? slices * Shape::row_slice : 0);

@@ -53,6 +53,7 @@ struct CandidateLists {
 
 // All of it device memory.
 struct ScreenTask {
+  int64_t rows;                    // of the chunk; what tiles hold past them is left alone
   const uint8_t* row_bytes;        // (rows, stride)
   const RowTerm* row_terms;        // (rows,)
   const uint8_t* centre_bytes;     // (groups, padded_k, stride)

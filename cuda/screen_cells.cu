@@ -153,8 +153,8 @@ class CellScreen {
     fill_cell_rows(codes, centres_, tiles, tile_count, rows_, execution_);
     const CandidateLists lists{entries_.data(), counts_.data(), list_limits_.data()};
     screen(Products::int8,
-           {rows_.bytes.data(), rows_.terms.data(), centres_.bytes.data(), centres_.terms.data(),
-            centres_.stride, centres_.padded_k, lists},
+           {counts_.size(), rows_.bytes.data(), rows_.terms.data(), centres_.bytes.data(),
+            centres_.terms.data(), centres_.stride, centres_.padded_k, lists},
            tiles, tile_count, limits_, execution_);
     open_count_.clear();
     const CellTask task{
