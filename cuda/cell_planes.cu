@@ -80,8 +80,8 @@ __global__ void find_shifts(const int16_t* centres, int64_t d, int64_t k, int64_
 
 __global__ void __launch_bounds__(block_threads)
     encode_centres(const int16_t* centres, const int16_t* shifts, int64_t d, int64_t k,
-                   int64_t stride, int64_t padded_k, int64_t count, bool is_aligned,
-                   uint8_t* bytes, CentreTerm* terms, float* largest) {
+                   int64_t stride, int64_t padded_k, int64_t count, bool is_aligned, uint8_t* bytes,
+                   CentreTerm* terms, float* largest) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t i = int64_t{blockIdx.x} * block_warps + threadIdx.x / 32;
   if (i >= count) return;
@@ -90,24 +90,25 @@ __global__ void __launch_bounds__(block_threads)
     for (int64_t t = lane * codes_at_once; t < stride; t += codes_of_warp) {
       *reinterpret_cast<uint2*>(bytes + i * stride + t) = make_uint2(0, 0);
     }
-    if (lane == 0) terms[i] = {0.0f, __int_as_float(0x7f800000)};
+    if (lane == 0) terms[i] = {0.0f, __int_as_float(0x7f800000), 0.0f};
     return;
   }
   const Coded coded = encode_bytes(centres + (group * k + j) * d, shifts + group * d, d, stride,
                                    is_aligned, bytes + i * stride);
   if (lane != 0) return;
-  terms[i] = {coded.scale, __int2float_rn(coded.square)};
+  const double norm = coded.norm + coded.error;
+  terms[i] = {coded.scale, __int2float_rn(coded.square), __double2float_ru(norm)};
   auto raise = [&](float* place, double value) {  // non-negative floats are ordered like integers
     atomicMax(reinterpret_cast<int32_t*>(place), __float_as_int(__double2float_ru(value)));
   };
-  raise(largest + 2 * group, coded.norm);
-  raise(largest + 2 * group + 1, coded.error);
+  raise(largest + 2 * group, norm);
+  if (norm > 0.0) raise(largest + 2 * group + 1, __ddiv_rn(coded.error, norm) * (1.0 + 1e-14));
 }
 
 __global__ void __launch_bounds__(block_threads)
     encode_rows(const int16_t* codes, const int16_t* shifts, int64_t d, int64_t stride,
                 bool is_aligned, const float* largest, const RowTile* tiles, uint8_t* bytes,
-                float* factors, float* reaches) {
+                RowTerm* terms) {
   const RowTile tile = tiles[blockIdx.x];
   const double largest_norm = largest[2 * tile.group], largest_error = largest[2 * tile.group + 1];
   for (int i = static_cast<int>(threadIdx.x) / 32; i < tile.rows; i += block_warps) {
@@ -115,11 +116,10 @@ __global__ void __launch_bounds__(block_threads)
     const Coded coded = encode_bytes(codes + row * d, shifts + tile.group * d, d, stride,
                                      is_aligned, bytes + row * stride);
     if (threadIdx.x % 32 != 0) continue;
-    const double most = coded.norm + coded.error, centre = largest_norm + largest_error;
-    const double product_error = coded.error * largest_norm + most * largest_error;
-    const double rounding = 0x1p-21 * centre * (centre + most);
-    factors[row] = -2.0f * coded.scale;
-    reaches[row] = __double2float_ru((4.0 * product_error + 2.0 * rounding) * (1.0 + 1e-14));
+    const double most = coded.norm + coded.error;
+    const double slope =
+        2.0 * coded.error + 2.0 * most * largest_error + 0x1p-20 * (largest_norm + most);
+    terms[row] = {-2.0f * coded.scale, __double2float_ru(slope * (1.0 + 0x1p-20)), 0.0f};
   }
 }
 
@@ -128,13 +128,22 @@ __global__ void __launch_bounds__(block_threads)
 CellCentres cell_centres(const int16_t* codes, int64_t d, int64_t k, int64_t classes,
                          const Execution& execution) {
   const cudaStream_t stream = stream_of(execution);
-  const int64_t stride = padded_bytes(d), padded_k = divide_up(k, screened_multiple) * screened_multiple;
+  const int64_t stride = padded_bytes(d),
+                padded_k = divide_up(k, screened_multiple) * screened_multiple;
   const int64_t count = classes * padded_k;
-  CellCentres out{codes, d, k, classes, stride, padded_k, {classes * d, stream},
-                  {count * stride, stream}, {count, stream}, {2 * classes, stream}};
+  CellCentres out{codes,
+                  d,
+                  k,
+                  classes,
+                  stride,
+                  padded_k,
+                  {classes * d, stream},
+                  {count * stride, stream},
+                  {count, stream},
+                  {2 * classes, stream}};
   out.largest.clear();
-  launch(find_shifts, {divide_up(classes * d, block_threads)}, block_threads, 0, execution, codes, d,
-         k, classes, out.shifts.data());
+  launch(find_shifts, {divide_up(classes * d, block_threads)}, block_threads, 0, execution, codes,
+         d, k, classes, out.shifts.data());
   launch(encode_centres, {divide_up(count, block_warps)}, block_threads, 0, execution, codes,
          out.shifts.data(), d, k, stride, padded_k, count, codes_are_aligned(codes, d),
          out.bytes.data(), out.terms.data(), out.largest.data());
@@ -145,7 +154,7 @@ void fill_cell_rows(const int16_t* codes, const CellCentres& centres, const RowT
                     int64_t tile_count, const CellRows& rows, const Execution& execution) {
   launch(encode_rows, {tile_count}, block_threads, 0, execution, codes, centres.shifts.data(),
          centres.d, centres.stride, codes_are_aligned(codes, centres.d), centres.largest.data(),
-         tiles, rows.bytes.data(), rows.factors.data(), rows.reaches.data());
+         tiles, rows.bytes.data(), rows.terms.data());
 }
 
 }  // namespace cloister

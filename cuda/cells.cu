@@ -1,5 +1,4 @@
 #include "cells.hpp"
-
 #include "code_vectors.cuh"
 #include "screen_cells.hpp"
 
@@ -61,8 +60,8 @@ __global__ void scan_cells(const int16_t* codes, int64_t first, int64_t n, int64
   int32_t best = 0;
   int64_t best_cell = 0;
   for (int64_t j = 0; group >= 0 && j < classes.k; ++j) {
-    const int32_t score = warp_score(codes + row * d, classes.centres + (group * classes.k + j) * d,
-                                     d, is_aligned);
+    const int32_t score =
+        warp_score(codes + row * d, classes.centres + (group * classes.k + j) * d, d, is_aligned);
     if (j == 0 || score < best) {
       best = score;
       best_cell = j;
@@ -112,10 +111,8 @@ Shares shares_of(int64_t n, const Partition& partition, int64_t fewest_screened)
 
 void assign_cells(const int16_t* codes, int64_t n, int64_t d, const Partition& partition,
                   int32_t* cells, const Execution& execution) {
-  const auto centres =
-      uploaded(partition.centres, partition.classes * partition.k * d, execution);
-  const int64_t fewest =
-      shape_is_screened(d, partition.k) ? fewest_screened_rows : INT64_MAX;
+  const auto centres = uploaded(partition.centres, partition.classes * partition.k * d, execution);
+  const int64_t fewest = shape_is_screened(d, partition.k) ? fewest_screened_rows : INT64_MAX;
   const Shares shares = shares_of(n, partition, fewest);
   if (shares.screened) screen_cells(codes, n, d, partition, centres.data(), cells, execution);
   if (shares.direct) {

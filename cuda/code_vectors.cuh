@@ -32,8 +32,8 @@ __device__ __forceinline__ void load_codes(const int16_t* vector, int64_t t, int
 
 // |c|^2 - 2 <x, c> by a warp, in all lanes: exact for norms of at most 2^14, whatever the order,
 // since sums wrap modulo 2^32.
-__device__ __forceinline__ int32_t warp_score(const int16_t* code, const int16_t* centre,
-                                              int64_t d, bool is_aligned) {
+__device__ __forceinline__ int32_t warp_score(const int16_t* code, const int16_t* centre, int64_t d,
+                                              bool is_aligned) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   uint32_t sum = 0;
   for (int64_t t = lane * codes_at_once; t < d; t += codes_of_warp) {

@@ -15,7 +15,8 @@ void run_shape(const ScreenTask& task, const RowTile* tiles, int64_t tile_count,
 }
 
 // Rows that stay in shared memory are read once, and 256 of them share what is read of a centre;
-// where so many do not fit, half as many against twice the centres at a time, or else nothing stays.
+// where so many do not fit, half as many against twice the centres at a time, or else nothing
+// stays.
 template <class Kind>
 void run(const ScreenTask& task, const RowTile* tiles, int64_t tile_count,
          const DeviceLimits& limits, const Execution& execution) {

@@ -48,7 +48,7 @@ struct ScreenShape {
   static constexpr int rows = 64 * row_warps, centres = 64 * centre_warps;
   static constexpr int row_slice = rows * slice_bytes, centre_slice = centres * slice_bytes;
   static constexpr int terms_bytes = centres * sizeof(CentreTerm);
-  static constexpr int row_numbers_bytes = 4 * rows * sizeof(float);
+  static constexpr int row_numbers_bytes = 5 * rows * sizeof(float);
 
   static size_t stage_bytes(bool is_resident) {
     return size_t(centre_slice + terms_bytes + (is_resident ? 0 : row_slice));
@@ -108,63 +108,81 @@ __device__ __forceinline__ void multiply_slice(WarpSums<Kind>& sums, const uint8
 // What a block knows of its rows, in shared memory.
 struct RowNumbers {
   float* factors;
-  float* reaches;  // -infinity: no such row
-  int32_t* leasts;  // ordered
+  float* slopes;
+  float* grounds;   // -infinity: no such row
+  int32_t* leasts;  // ordered: the least upper bound of a score
   int32_t* counts;
 };
 
 // Not infinite, even where nothing is known yet: centres past the last have infinite scores.
-__device__ __forceinline__ float limit_of(float least, float reach) {
-  return min(__fadd_ru(least, reach), largest_float);
+__device__ __forceinline__ float limit_of(float least, float ground) {
+  return min(__fadd_ru(least, ground), largest_float);
 }
 __device__ __forceinline__ float limit_of(const RowNumbers& rows, int row) {
-  return limit_of(from_ordered(rows.leasts[row]), rows.reaches[row]);
+  return limit_of(from_ordered(rows.leasts[row]), rows.grounds[row]);
 }
 
-// Appends those of a lane's 16 scores of a row that are within the limit.
-__device__ __forceinline__ void append(const float (&scores)[16], float limit, int32_t centre,
-                                       int32_t* count, Candidate* list) {
+// Appends those of a lane's 16 centres whose lower bounds are within the limit.
+__device__ __forceinline__ void append(float (&scores)[16], const CentreTerm* terms, float slope,
+                                       float limit, int32_t centre, int32_t* count,
+                                       Candidate* list) {
   uint32_t within = 0;
 #pragma unroll
-  for (int i = 0; i < 16; ++i) within |= uint32_t{scores[i] <= limit} << i;
+  for (int i = 0; i < 16; ++i) {
+    scores[i] = __fmaf_rn(-slope, terms[i / 2 * 8 + i % 2].norm, scores[i]);
+    within |= uint32_t{scores[i] <= limit} << i;
+  }
   while (within) {
     const int chosen = __ffs(static_cast<int>(within)) - 1;
     within &= within - 1;
-    float score = scores[0];
+    float lower = scores[0];
 #pragma unroll
-    for (int i = 1; i < 16; ++i) score = i == chosen ? scores[i] : score;
+    for (int i = 1; i < 16; ++i) lower = i == chosen ? scores[i] : lower;
     const int32_t place = atomicAdd(count, 1);
-    if (place < list_capacity) list[place] = {score, centre + chosen / 2 * 8 + chosen % 2};
+    if (place < list_capacity) list[place] = {lower, centre + chosen / 2 * 8 + chosen % 2};
   }
 }
 
-// Scores of a warp's square: takes the least of each row into account, then finds candidates.
+// A warp's square: takes the least upper bound of each row into account, then finds candidates.
 // first_row is of the block, centre of the group; both of the first that this lane holds.
 template <class Kind>
 __device__ __forceinline__ void take_scores(const WarpSums<Kind>& sums, const CentreTerm* terms,
                                             const RowNumbers& rows, int first_row, int32_t centre,
                                             Candidate* lists) {
+  float scores[8][16], leasts[8], factors[8], slopes[8], largest_norm = 0.0f;
 #pragma unroll
   for (int slot = 0; slot < 8; ++slot) {
-    const int tile = slot / 2, half = slot % 2, row = first_row + tile * 16 + half * 8;
-    const float factor = rows.factors[row];
-    float scores[16], least = __int_as_float(ordered_infinity);
+    factors[slot] = rows.factors[first_row + slot * 8];
+    slopes[slot] = rows.slopes[first_row + slot * 8];
+    leasts[slot] = __int_as_float(ordered_infinity);
+  }
 #pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      const CentreTerm term = terms[i / 2 * 8 + i % 2];
-      const float sum = Kind::value(sums[tile][i / 2][half * 2 + i % 2]);
-      scores[i] = __fmaf_rn(__fmul_rn(sum, term.scale), factor, term.square);
-      least = min(least, scores[i]);
+  for (int i = 0; i < 16; ++i) {
+    const CentreTerm term = terms[i / 2 * 8 + i % 2];
+    largest_norm = max(largest_norm, term.norm);
+#pragma unroll
+    for (int slot = 0; slot < 8; ++slot) {
+      const float sum = Kind::value(sums[slot / 2][i / 2][slot % 2 * 2 + i % 2]);
+      const float score = __fmaf_rn(__fmul_rn(sum, term.scale), factors[slot], term.square);
+      scores[slot][i] = score;
+      leasts[slot] = min(leasts[slot], __fmaf_rn(slopes[slot], term.norm, score));
     }
-    float row_least = min(least, __shfl_xor_sync(whole_warp, least, 1));
-    row_least = min(row_least, __shfl_xor_sync(whole_warp, row_least, 2));
+  }
+#pragma unroll
+  for (int slot = 0; slot < 8; ++slot) {
+    const int row = first_row + slot * 8;
+    float least = min(leasts[slot], __shfl_xor_sync(whole_warp, leasts[slot], 1));
+    least = min(least, __shfl_xor_sync(whole_warp, least, 2));
     if (threadIdx.x % 4 == 0) {
-      row_least = min(row_least, from_ordered(atomicMin(rows.leasts + row, ordered(row_least))));
+      least = min(least, from_ordered(atomicMin(rows.leasts + row, ordered(least))));
     }
-    row_least = __shfl_sync(whole_warp, row_least, 0, 4);
-    const float limit = limit_of(row_least, rows.reaches[row]);
-    if (least <= limit) {
-      append(scores, limit, centre, rows.counts + row, lists + int64_t{row} * list_capacity);
+    const float limit = limit_of(__shfl_sync(whole_warp, least, 0, 4), rows.grounds[row]);
+    // None of the 16 can be within the limit else: bounds are 2 r apart, but for roundings, which
+    // are less than r / 8 each.
+    const float apart = __fmul_rn(2.5f * slopes[slot], largest_norm);
+    if (leasts[slot] <= __fadd_ru(limit, apart)) {
+      append(scores[slot], terms, slopes[slot], limit, centre, rows.counts + row,
+             lists + int64_t{row} * list_capacity);
     }
   }
 }
@@ -180,7 +198,7 @@ __device__ __forceinline__ void shorten_lists(const RowNumbers& rows, Candidate*
     Candidate* list = lists + int64_t{row} * list_capacity;
     Candidate own{};
     if (lane < count) own = list[lane];
-    const bool stays = lane < count && own.score <= limit_of(rows, row);
+    const bool stays = lane < count && own.lower <= limit_of(rows, row);
     const uint32_t kept = __ballot_sync(whole_warp, stays);
     if (stays) list[__popc(kept & ((1u << lane) - 1))] = own;
     if (lane == 0) rows.counts[row] = __popc(kept);
@@ -196,21 +214,25 @@ __global__ void __launch_bounds__(256, 1)
   const int parts = screen_tile_rows / Shape::rows;  // blocks that share a RowTile
   const RowTile tile = tiles[blockIdx.x / parts];
   const int skipped = static_cast<int>(blockIdx.x) % parts * Shape::rows;
-  const int present = min(tile.rows - skipped, Shape::rows);
-  if (present <= 0) return;
   const int64_t first = int64_t{tile.first} + skipped;
+  const int left = static_cast<int>(min(int64_t{Shape::rows}, task.rows - first));
+  const int present = min(tile.rows - skipped, left);
+  if (present <= 0) return;
 
   uint8_t* resident = dynamic_shared<uint8_t>();
   uint8_t* ring = resident + (is_resident ? slices * Shape::row_slice : 0);
   const int stage_bytes =
       Shape::centre_slice + Shape::terms_bytes + (is_resident ? 0 : Shape::row_slice);
   auto* numbers = reinterpret_cast<float*>(ring + Shape::stages * stage_bytes);
-  const RowNumbers rows{numbers, numbers + Shape::rows,
-                        reinterpret_cast<int32_t*>(numbers + 2 * Shape::rows),
-                        reinterpret_cast<int32_t*>(numbers + 3 * Shape::rows)};
+  const RowNumbers rows{numbers, numbers + Shape::rows, numbers + 2 * Shape::rows,
+                        reinterpret_cast<int32_t*>(numbers + 3 * Shape::rows),
+                        reinterpret_cast<int32_t*>(numbers + 4 * Shape::rows)};
   for (int i = thread; i < Shape::rows; i += Shape::threads) {
-    rows.factors[i] = i < present ? task.factors[first + i] : 0.0f;
-    rows.reaches[i] = i < present ? task.reaches[first + i] : -__int_as_float(ordered_infinity);
+    RowTerm term{0.0f, 0.0f, -__int_as_float(ordered_infinity)};
+    if (i < present) term = task.row_terms[first + i];
+    rows.factors[i] = term.factor;
+    rows.slopes[i] = term.slope;
+    rows.grounds[i] = term.ground;
     rows.leasts[i] = ordered_infinity;
     rows.counts[i] = 0;
   }
@@ -232,8 +254,8 @@ __global__ void __launch_bounds__(256, 1)
           place, centre_bytes + centre * task.stride + slice * slice_bytes, task.stride,
           Shape::centres);
       if (++next_slice == slices) {
-        if (thread < Shape::terms_bytes / 16) {
-          copy_later(place + Shape::centre_slice + thread * 16, terms + centre + thread * 2, 16);
+        if (thread < Shape::centres) {
+          copy_later(place + Shape::centre_slice + thread * 16, terms + centre + thread, 16);
         }
         next_slice = 0;
         next_centre += Shape::centres;
@@ -256,7 +278,8 @@ __global__ void __launch_bounds__(256, 1)
   }
   for (int stage = 0; stage < Shape::stages - 1; ++stage) start_step(stage);
 
-  const int warp_row = warp / Shape::centre_warps * 64, warp_centre = warp % Shape::centre_warps * 64;
+  const int warp_row = warp / Shape::centre_warps * 64,
+            warp_centre = warp % Shape::centre_warps * 64;
   WarpSums<Kind> sums = {};
   int slice = 0, stage = 0, first_centre = 0;
   while (first_centre < task.padded_k) {
@@ -280,8 +303,8 @@ __global__ void __launch_bounds__(256, 1)
     slice = 0;
     const auto* own_terms = reinterpret_cast<const CentreTerm*>(place + Shape::centre_slice);
     const int column = warp_centre + lane % 4 * 2;
-    take_scores<Kind>(sums, own_terms + column, rows, warp_row + lane / 4,
-                      first_centre + column, lists);
+    take_scores<Kind>(sums, own_terms + column, rows, warp_row + lane / 4, first_centre + column,
+                      lists);
     first_centre += Shape::centres;
 #pragma unroll
     for (int i = 0; i < 128; ++i) sums[i / 32][i / 4 % 8][i % 4] = 0;

@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(block_threads)
   int32_t left = 0, last = 0;
   for (int32_t i = 0; is_complete && i < count; ++i) {
     const Candidate candidate = lists.entries[row * list_capacity + i];
-    if (candidate.score > limit) continue;
+    if (candidate.lower > limit) continue;
     ++left;
     last = candidate.centre;
   }
@@ -64,10 +64,10 @@ __global__ void __launch_bounds__(block_threads)
     int64_t best = worst_rank;
     for (int32_t i = 0; i < its_count; ++i) {
       const Candidate candidate = lists.entries[its_row * list_capacity + i];
-      if (candidate.score > its_limit) continue;
-      const int32_t score = warp_score(task.codes + its_row * task.d,
-                                       centres + candidate.centre * task.d, task.d,
-                                       task.is_aligned);
+      if (candidate.lower > its_limit) continue;
+      const int32_t score =
+          warp_score(task.codes + its_row * task.d, centres + candidate.centre * task.d, task.d,
+                     task.is_aligned);
       best = min(best, ranked(score, candidate.centre));
     }
     if (lane == owner) {
@@ -117,8 +117,8 @@ Chunks cut_into_chunks(const Partition& partition, int64_t chunk_tiles) {
     const bool fits = !out.list.empty() && out.list.back().count < chunk_tiles &&
                       row + rows - out.list.back().row <= chunk_tiles * screen_tile_rows;
     if (!fits) out.list.push_back({static_cast<int64_t>(out.tiles.size()), 0, row});
-    out.tiles.push_back({group, static_cast<int32_t>(row - out.list.back().row),
-                         static_cast<int32_t>(rows)});
+    out.tiles.push_back(
+        {group, static_cast<int32_t>(row - out.list.back().row), static_cast<int32_t>(rows)});
     ++out.list.back().count;
   };
   for (int64_t g = 0; g < partition.classes; ++g) {
@@ -139,7 +139,7 @@ class CellScreen {
         limits_(limits),
         execution_(execution),
         stream_(stream_of(execution)),
-        rows_{{rows * centres.stride, stream_}, {rows, stream_}, {rows, stream_}},
+        rows_{{rows * centres.stride, stream_}, {rows, stream_}},
         entries_(rows * list_capacity, stream_),
         counts_(rows, stream_),
         list_limits_(rows, stream_),
@@ -153,12 +153,12 @@ class CellScreen {
     fill_cell_rows(codes, centres_, tiles, tile_count, rows_, execution_);
     const CandidateLists lists{entries_.data(), counts_.data(), list_limits_.data()};
     screen(Products::int8,
-           {rows_.bytes.data(), rows_.factors.data(), rows_.reaches.data(), centres_.bytes.data(),
+           {counts_.size(), rows_.bytes.data(), rows_.terms.data(), centres_.bytes.data(),
             centres_.terms.data(), centres_.stride, centres_.padded_k, lists},
            tiles, tile_count, limits_, execution_);
     open_count_.clear();
-    const CellTask task{codes,   centres_.codes, centres_.d, centres_.k,
-                        codes_are_aligned(codes, centres_.d), cells};
+    const CellTask task{
+        codes, centres_.codes, centres_.d, centres_.k, codes_are_aligned(codes, centres_.d), cells};
     const OpenRows open{open_count_.data(), open_rows_.data(), open_groups_.data()};
     launch(settle_rows, {tile_count}, block_threads, 0, execution_, task, lists, tiles, open);
     pace.step();
@@ -193,14 +193,14 @@ void screen_cells(const int16_t* codes, int64_t n, int64_t d, const Partition& p
   const int64_t needed = divide_up(n, screen_tile_rows) + partition.classes;
   const int64_t chunk_tiles = std::min(needed, screen_chunk_tiles(padded_bytes(d), limits));
   const Chunks chunks = cut_into_chunks(partition, chunk_tiles);
-  const auto tiles = uploaded(chunks.tiles.data(), static_cast<int64_t>(chunks.tiles.size()),
-                              execution);
+  const auto tiles =
+      uploaded(chunks.tiles.data(), static_cast<int64_t>(chunks.tiles.size()), execution);
   const CellCentres prepared = cell_centres(centres, d, partition.k, partition.classes, execution);
   CellScreen screen(prepared, chunk_tiles * screen_tile_rows, limits, execution);
   Pace pace(execution);
   for (const Chunk& chunk : chunks.list) {
-    screen.assign(codes + chunk.row * d, tiles.data() + chunk.first, chunk.count,
-                  cells + chunk.row, pace);
+    screen.assign(codes + chunk.row * d, tiles.data() + chunk.first, chunk.count, cells + chunk.row,
+                  pace);
   }
   wait(execution);  // for the tiles, of which this function owns the copy on the host
 }
