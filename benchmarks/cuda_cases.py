@@ -1,20 +1,22 @@
 """The cases of bench_cuda.py: what runs, the least time it could take, and how it is checked."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import cuda_rivals
 import numpy as np
 import torch
 
+import cuda_rivals
 from cloister import _backend
 from cloister._backend import DeviceArray, Partition
 from cloister.codes import MOMENT_BOUND, CodeGrid
 
 CHECKED = 20_000  # rows that the CPU answers too
 SPREAD = 0.5  # norm of a row about its centre, which lies on the unit sphere
-BLOCK = 100_000  # rows made at a time
+BLOCK = 100_000  # rows made, or streamed, at a time
+STREAMED = 2_000_000
 RESIDUAL_RADIUS = 0.6
 
 
@@ -31,6 +33,9 @@ class Case:
     check : callable
         Returns the error, in words or numbers.
     rivals : dict of callables
+        Each returns labels, sums and counts, as far as it has them.
+    nearest : callable
+        Returns the exact labels of the first rows, which rivals are held against.
     """
 
     name: str
@@ -39,6 +44,14 @@ class Case:
     bound: str
     check: Callable[[], str]
     rivals: dict[str, Callable[[], object]] = field(default_factory=dict)
+    nearest: Callable[[], np.ndarray] | None = None
+
+    def wrong_labels(self, found):
+        """Return the share of a rival's labels that are not the nearest centre's."""
+        if found is None or self.nearest is None:
+            return float("nan")
+        truth = self.nearest()
+        return float((found[0][: len(truth)].cpu().numpy() != truth).mean())
 
 
 class Problem:
@@ -95,6 +108,7 @@ def cases(machine, arguments):
             for clipped in (False, True)
         ],
         "kmeans": lambda: [kmeans_case(problem, k, machine) for k in arguments.clusters],
+        "stream": lambda: [stream_case(problem, k, machine) for k in arguments.clusters],
         "moments": lambda: [moments_case(problem, machine)],
         "sample": lambda: [sample_case(problem, rank, machine) for rank in (0, 16)],
     }
@@ -142,7 +156,8 @@ def tally_case(problem, k, clipped, machine):
         return same(*tally(few), *tally(few.numpy()))
 
     kind = "residuals" if clipped else "codes"
-    near = torch.from_numpy(problem.start(k)).to(DEVICE, torch.float32)
+    start = problem.start(k).astype(np.float32)
+    near = torch.from_numpy(start).to(DEVICE)
     return Case(
         f"tally of {kind} {n:,} × {d}, k={k:,}",
         lambda: tally(problem.codes),
@@ -150,7 +165,40 @@ def tally_case(problem, k, clipped, machine):
         bound,
         check,
         torch_rivals(problem.torch_rows(), near),
+        lambda: nearest_labels(problem, start),
     )
+
+
+def stream_case(problem, k, machine):
+    """A tally of codes that the host keeps, against the bus."""
+    n, d = min(problem.n, STREAMED), problem.d
+    centres = np.ascontiguousarray(problem.grid.round_centres(problem.start(k))[None])
+    host = _backend.pinned_array((n, d), np.int16, 0)
+    problem.codes[:n].copy_to(host)
+    windows = [host[first : first + BLOCK] for first in range(0, n, BLOCK)]
+
+    def tally():
+        counts, sums = np.zeros((1, k), np.int64), np.zeros((1, k, d), np.int64)
+        for codes in _backend.uploads(windows, 0):
+            partition = Partition(centres, np.array([0, len(codes)]))
+            _backend.tally(codes, partition, None, counts, sums)
+        return counts, sums
+
+    def check():
+        counts, sums = np.zeros((1, k), np.int64), np.zeros((1, k, d), np.int64)
+        partition = Partition(centres, np.array([0, n]))
+        _backend.tally(problem.codes[:n], partition, None, counts, sums)
+        return same(*tally(), counts, sums)
+
+    name = f"tally of streamed codes {n:,} × {d}, k={k:,}"
+    return Case(name, tally, 2.0 * n * d / machine["bus"], "bus", check)
+
+
+def nearest_labels(problem, centres):
+    """The labels of the first rows, by the CPU."""
+    labels = np.empty(min(CHECKED, problem.n), np.int32)
+    _backend.nearest(problem.rows[:CHECKED].numpy(), centres, labels=labels)
+    return labels
 
 
 def kmeans_case(problem, k, machine):
@@ -161,9 +209,7 @@ def kmeans_case(problem, k, machine):
 
     def iterate(rows, labels):
         sums, counts = np.zeros((k, d), np.int64), np.zeros(k, np.int64)
-        _backend.nearest(
-            rows, centres, labels=labels, sums=sums, counts=counts, sum_scale=2.0**30
-        )
+        _backend.nearest(rows, centres, labels=labels, sums=sums, counts=counts, sum_scale=2.0**30)
         return sums, counts
 
     def check():
@@ -178,6 +224,7 @@ def kmeans_case(problem, k, machine):
         bound,
         check,
         torch_rivals(problem.torch_rows(), torch.from_numpy(centres).to(DEVICE)),
+        lambda: nearest_labels(problem, centres),
     )
 
 
@@ -250,15 +297,18 @@ def same(*arrays):
 
 def machine():
     """Return this device's name and what it reaches: bytes and operations a second."""
-    (description, *_) = _backend.device_descriptions()
+    support = _backend.cuda_support()
+    (description, *_) = support.devices
     side, size = (8192, 2**31) if HAS_GPU else (128, 2**22)
     buffer = torch.zeros(size, dtype=torch.uint8, device=DEVICE)
     other = torch.empty_like(buffer)
+    pinned = torch.zeros(size // 8, dtype=torch.uint8, pin_memory=HAS_GPU)
     left = torch.randint(-100, 100, (side, side), dtype=torch.int8, device=DEVICE)
     half = torch.randn(side, side, device=DEVICE).to(torch.float16)
     return {
         "name": description.name,
-        "driver": _backend.driver_version(),
+        "driver": support.driver,
+        "bus": size / 8 / best(lambda: other[: size // 8].copy_(pinned)),
         "bandwidth": 2.0 * size / best(lambda: other.copy_(buffer)),
         "int8": 2.0 * side**3 / best(lambda: torch._int_mm(left, left)),
         "float16": 2.0 * side**3 / best(lambda: half @ half),
@@ -266,8 +316,6 @@ def machine():
 
 
 def best(call, repeats=10):
-    import time
-
     times = []
     for _ in range(repeats):
         if HAS_GPU:

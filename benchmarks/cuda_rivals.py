@@ -43,7 +43,6 @@ class FastKMeansIteration:
     def __call__(self, rows, centres):
         model = self._estimator(rows.shape[1], len(centres), niter=1, tol=-1.0, gpu=True)
         model.train(rows)
-        return None
 
 
 class FlashKMeansIteration:
@@ -85,8 +84,11 @@ class CupyIteration:
 
 def iterations():
     """Return the rivals that can run here."""
-    found = [TorchIteration(dtype, chunk) for dtype in (torch.float32, torch.bfloat16)
-             for chunk in CHUNKS]
+    found = [
+        TorchIteration(dtype, chunk)
+        for dtype in (torch.float32, torch.bfloat16)
+        for chunk in CHUNKS
+    ]
     packages = {
         "cupy": CupyIteration,
         "fastkmeans": FastKMeansIteration,

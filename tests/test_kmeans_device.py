@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cloister import KMeans
+from cloister import KMeans, device_centred_rows
 from cloister._backend import DeviceArray
+from cloister.centred_rows import CentredRows
 from cloister.errors import DeviceError, InvalidInput, InvalidType
 
 pytestmark = pytest.mark.usefixtures("emulated_cuda")
@@ -61,8 +62,6 @@ def test_other_dtypes_of_the_host(rows, dtype):
 
 
 def test_rows_larger_than_the_devices_memory_are_streamed(rows, monkeypatch):
-    from cloister import device_centred_rows
-
     monkeypatch.setattr(device_centred_rows, "_WINDOW_BYTES", 1)  # one block of candidates
     whole = fitted(rows, "cpu")
     monkeypatch.setenv("CLOISTER_EMULATED_MEMORY", str(rows.nbytes * 4))
@@ -79,8 +78,6 @@ def test_rows_larger_than_the_devices_memory_are_streamed(rows, monkeypatch):
 
 
 def centred(rows):
-    from cloister.centred_rows import CentredRows
-
     return CentredRows.around_mean(rows)[0]
 
 
@@ -103,7 +100,7 @@ def test_refusals(rows, monkeypatch):
     X = DeviceArray.copy_of(rows, 0)
     with pytest.raises(InvalidType, match="device"):
         fitted(X, "cpu")
-    with pytest.raises(InvalidType, match="float64.*float32"):
+    with pytest.raises(InvalidType, match=r"float64.*float32"):
         fitted(DeviceArray.copy_of(rows.astype(np.float64), 0), "cuda")
     with pytest.raises(InvalidInput, match="features"):
         fitted(X, "cuda").predict(DeviceArray.copy_of(np.ones((3, 5), np.float32), 0))

@@ -66,9 +66,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     cache : bool, default=True
         Keep such codes (2 n d bytes), or read anew for each iteration and k-means++ centre.
     device : {"cpu", "cuda", "cuda:0", "auto"}, default="cpu"
-        Where distances are taken, with the same bits: the processor, the first GPU, that GPU, or one
-        if there is any. Rows larger than its memory are streamed. Arrays on a GPU, float32, are not
-        copied.
+        Where distances are taken, with the same bits: the processor, the first GPU, that GPU, or
+        a GPU if there is one. Larger rows than it holds are streamed. float32 arrays on it stay.
     random_state : int, RandomState or None, default=None
         Seeds the choice of initial centres.
 

@@ -1,4 +1,4 @@
-"""Compile cuda/*.cu for the host, against the CUDA of this folder, into a module `_cuda`.
+"""Compile cuda/*.cu for the host, against the CUDA of this folder, into a module `_cuda_emulated`.
 
 ``python tests/emulated_cuda/build.py [--sanitize address]`` prints where the module lies. Objects
 are kept under build/emulated_cuda by the hash of what went into them.
@@ -32,7 +32,7 @@ def sources() -> list[Path]:
 
 def build(sanitize: str = "") -> Path:
     """Return the path of the module, compiled where anything has changed."""
-    flags = [*FLAGS, f"-I{HERE}", f"-I{pybind11.get_include()}", "-DPKG_MODULE=_cuda"]
+    flags = [*FLAGS, f"-I{HERE}", f"-I{pybind11.get_include()}", "-DPKG_MODULE=_cuda_emulated"]
     flags += [f"-I{sysconfig.get_path('include')}", '-DCLOISTER_ARCHITECTURES="emulated"']
     flags += [f"-fsanitize={sanitize}"] * bool(sanitize)
     common = hashlib.sha256(" ".join(flags).encode())
@@ -56,7 +56,7 @@ def build(sanitize: str = "") -> Path:
         objects = list(pool.map(compiled, sources()))
     digest = hashlib.sha256(" ".join(map(str, objects)).encode()).hexdigest()[:16]
     folder = OUT / digest
-    module = folder / ("_cuda" + sysconfig.get_config_var("EXT_SUFFIX"))
+    module = folder / ("_cuda_emulated" + sysconfig.get_config_var("EXT_SUFFIX"))
     if not module.exists():
         folder.mkdir(exist_ok=True)
         partial = module.with_suffix(".partial")
@@ -68,7 +68,7 @@ def build(sanitize: str = "") -> Path:
 
 def load(path: Path):
     """Import the module at `path`; who wants it to be ``cloister._cuda`` says so."""
-    spec = importlib.util.spec_from_file_location("cloister._cuda", path)
+    spec = importlib.util.spec_from_file_location("cloister._cuda_emulated", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
