@@ -107,7 +107,7 @@ void closest(const float* rows, int64_t n, int64_t d, const float* shift, const 
   const Improvement task{rows, n, d, device_shift.data(), weights, device_candidates.data(), count};
   const Scratch<double> potentials(divide_up(n, candidate_block) * count, stream_of(execution));
   const int64_t step =
-      std::max<int64_t>(1, (int64_t{1} << 31) / d / candidate_block) * candidate_block;
+      std::max<int64_t>(1, step_work(int64_t{1} << 31) / d / candidate_block) * candidate_block;
   Pace pace(execution);
   for (int64_t first = 0; first < n; first += step) {
     const Improvement part = part_of(task, first, std::min(step, n - first));

@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(block_threads, 2)
 }
 
 // Pairs and coordinates of one step: some 30 ms of a large device.
-constexpr int64_t step_products = int64_t{1} << 38;
+constexpr int64_t step_products = step_work(int64_t{1} << 38);
 
 // keys[i] becomes the least of what it is and the keys of all centres, for rows listed or all.
 void scan_rows(const NearestRows& task, const int32_t* listed, int64_t count, NearestKey* keys,

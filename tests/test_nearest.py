@@ -84,7 +84,7 @@ def test_equals_the_reference_over_several_blocks_and_chains(target, n, k, d):
 
 @pytest.mark.parametrize("varied", ["n", "k", "d"])
 def test_all_distances_equal_the_reference(target, varied):
-    for size in [*sizes(WIDTHS[target]), 257]:
+    for size in [*sizes(WIDTHS[target]), 256, 257, 512]:
         shape = {"n": 5, "k": 4, "d": 6, varied: size}
         rows, centres, shift = make_problem(**shape, seed=size)
         found = np.full((shape["n"], shape["k"]), -1, np.float32)
