@@ -102,10 +102,10 @@ void scan_rows(const NearestRows& task, const int32_t* listed, int64_t count, Ne
   if (count == 0) return;
   const DeviceLimits limits = device_limits();
   const int64_t warp_bytes = lane_steps(task.d) * step_numbers * int64_t{sizeof(float)};
-  int row_warps = block_warps;  // as many as let two blocks run beside each other
+  int row_warps = block_warps;  // as many as have rows, and let two blocks run beside each other
+  while (row_warps > 1 && row_warps / 2 * pair_rows >= count) row_warps /= 2;
   while (row_warps > 1 && row_warps * warp_bytes > limits.shared_bytes / 2) row_warps /= 2;
   const bool keeps_rows = row_warps * warp_bytes <= limits.shared_bytes;
-  if (!keeps_rows) row_warps = block_warps;
   const size_t shared_bytes = keeps_rows ? static_cast<size_t>(row_warps * warp_bytes) : 0;
   auto* const kernel = keeps_rows ? scan_tile<true> : scan_tile<false>;
   allow_shared(kernel, shared_bytes);

@@ -34,7 +34,9 @@ def decide(module, rows, centres, shift, lists, counts):
             *(places[0], sizes[0], sizes[1], places[1], places[2], sizes[2]),
             *(places[3], places[4], sizes[3], places[5]),
         )
-    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int32), (keys >> np.uint64(32)).astype(np.uint32)
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int32), (keys >> np.uint64(32)).astype(
+        np.uint32
+    )
 
 
 @pytest.mark.parametrize(("n", "d"), [(1, 5), (255, 33), (257, 31), (600, 100)])

@@ -165,6 +165,17 @@ def test_column_ranges(target):
         assert _backend.column_ranges(spoiled) is None
 
 
+@pytest.mark.parametrize(("n", "d"), [(1, 3), (1023, 1), (1024, 33), (1025, 257), (5000, 2)])
+def test_column_means_are_sums_of_blocks_in_order(target, n, d):
+    rows = np.random.default_rng(n).lognormal(sigma=3, size=(n, d)).astype(np.float32)
+    rows[::2] *= -1
+    blocks = [rows[i : i + 1024].astype(np.float64).cumsum(axis=0)[-1] for i in range(0, n, 1024)]
+    ranges = _backend.column_ranges(rows)
+    np.testing.assert_array_equal(ranges.mean, np.array(blocks).sum(axis=0) / n)
+    np.testing.assert_array_equal(ranges.lowest, rows.min(axis=0))
+    np.testing.assert_array_equal(ranges.highest, rows.max(axis=0))
+
+
 def test_column_means_are_the_same_for_any_number_of_threads(target, restore_threads):
     rows = np.random.default_rng(1).standard_normal((9000, 5), dtype=np.float32)
     _backend.set_num_threads(1)
