@@ -109,7 +109,8 @@ void all_distances(const float* rows, int64_t n, int64_t d, const float* shift,
     device_shift.clear();
   }
   const auto device_centres = uploaded(centres, k * d, execution);
-  const int64_t step = divide_up(std::max<int64_t>(1, (int64_t{1} << 38) / d / k), tile) * tile;
+  const int64_t step =
+      divide_up(std::max<int64_t>(1, step_work(int64_t{1} << 38) / d / k), tile) * tile;
   Pace pace(execution);
   for (int64_t first = 0; first < n; first += step) {
     const Distances task{rows + first * d,    std::min(step, n - first), d,

@@ -12,7 +12,7 @@ struct Improvement {
   int64_t n, d;
   const float* shift;  // not null
   const double* weights;
-  const float* candidates;
+  const float* packed;  // the candidates
   int64_t count;
 };
 
@@ -25,23 +25,22 @@ __global__ void __launch_bounds__(block_threads) accept(int64_t n, Closest out) 
 // A warp measures eight rows, four lanes of which are left with the distances of a row.
 __global__ void __launch_bounds__(block_threads, 2) improve_rows(Improvement task, Closest out) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t steps = (task.d + 31) / 32;
   const int64_t begin = (int64_t{blockIdx.x} * block_warps + threadIdx.x / 32) * int64_t{pair_rows};
-  const float* rows[pair_rows];
-  for (int r = 0; r < pair_rows; ++r) rows[r] = task.rows + min(begin + r, task.n - 1) * task.d;
+  ShiftedRows rows;
+  for (int r = 0; r < pair_rows; ++r) {
+    rows.rows[r] = task.rows + min(begin + r, task.n - 1) * task.d + lane;
+  }
+  rows.shift = task.shift + lane;
+  rows.left = task.d - lane;
   const int64_t own = begin + lane / 4;
   const bool is_row = own < task.n;
   const float least = is_row ? out.closest[own] : 0.0f;
   uint32_t closer = 0;
-  for (int64_t first = 0; first < task.count; first += pair_centres) {
-    const float* candidates[pair_centres];
-    for (int c = 0; c < pair_centres; ++c) {
-      candidates[c] = task.candidates + min(first + c, task.count - 1) * task.d;
-    }
-    const OwnPairs found = measure_pairs(
-        task.d, [&](int r, int64_t t) { return __fsub_rn(rows[r][t], task.shift[t]); },
-        [&](int c, int64_t t) { return __ldg(candidates[c] + t); });
+  for (int64_t group = 0; group * pair_centres < task.count; ++group) {
+    const OwnPairs found = measure_pairs(steps, rows, task.packed + packed_place(group, steps, 0));
     for (int c = 0; c < 2; ++c) {
-      const int64_t candidate = first + found.centre + c;
+      const int64_t candidate = group * pair_centres + found.centre + c;
       if (!is_row || candidate >= task.count || !(found.distances[c] < least)) continue;
       out.distances[own * out.stride + candidate] = found.distances[c];
       closer |= 1u << candidate;
@@ -104,10 +103,11 @@ void closest(const float* rows, int64_t n, int64_t d, const float* shift, const 
     device_shift.clear();
   }
   const auto device_candidates = uploaded(candidates, count * d, execution);
-  const Improvement task{rows, n, d, device_shift.data(), weights, device_candidates.data(), count};
+  const auto packed = packed_centres(device_candidates.data(), count, d, execution);
+  const Improvement task{rows, n, d, device_shift.data(), weights, packed.data(), count};
   const Scratch<double> potentials(divide_up(n, candidate_block) * count, stream_of(execution));
   const int64_t step =
-      std::max<int64_t>(1, (int64_t{1} << 31) / d / candidate_block) * candidate_block;
+      std::max<int64_t>(1, step_work(int64_t{1} << 31) / d / candidate_block) * candidate_block;
   Pace pace(execution);
   for (int64_t first = 0; first < n; first += step) {
     const Improvement part = part_of(task, first, std::min(step, n - first));

@@ -10,7 +10,9 @@ constexpr int block_threads = 256;
 constexpr int run_rows = 128;  // rows that a thread adds up before it writes
 
 // Rows of one step: numbers that fit int32, and some milliseconds.
-int64_t rows_of_step(int64_t d) { return std::clamp<int64_t>((int64_t{1} << 32) / d, 1, 1 << 28); }
+int64_t rows_of_step(int64_t d) {
+  return std::clamp<int64_t>(step_work(int64_t{1} << 32) / d, 1, 1 << 28);
+}
 
 // Counts the rows that leave or join each cluster; ranks[i] is the row's place among them, -1: the
 // row stays where it is.

@@ -50,7 +50,7 @@ void find_labels(const NearestRows& task, int32_t* labels, const Execution& exec
 
 void find_distances(const NearestRows& task, const int32_t* labels, double* distances,
                     const Execution& execution) {
-  const int64_t step = std::max<int64_t>(1, (int64_t{1} << 32) / task.d);
+  const int64_t step = std::max<int64_t>(1, step_work(int64_t{1} << 32) / task.d);
   Pace pace(execution);
   for (int64_t first = 0; first < task.n; first += step) {
     NearestRows part = task;

@@ -16,6 +16,7 @@ __device__ __forceinline__ NearestKey key_of(float distance, int64_t centre) {
 struct Scan {
   const int32_t* listed;  // the rows, null: all
   int64_t first, count;   // of the rows or the list
+  const float* packed;    // all centres
   int64_t first_centre, last_centre;
   int row_warps;
 };
@@ -25,69 +26,86 @@ __device__ __forceinline__ int64_t scanned_row(const Scan& scan, int64_t place) 
   return scan.listed ? scan.listed[at] : at;
 }
 
-// The rows of a block less the shift, (8 row_warps, d), are in shared memory if they fit.
+// Eight rows from the given place of a scan on, less the shift.
+__device__ __forceinline__ ShiftedRows rows_from(const NearestRows& task, const Scan& scan,
+                                                 int64_t place) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  ShiftedRows out;
+  for (int r = 0; r < pair_rows; ++r) {
+    out.rows[r] = task.rows + scanned_row(scan, place + r) * task.d + lane;
+  }
+  out.shift = task.shift + lane;
+  out.left = task.d - lane;
+  return out;
+}
+
+// The least key of a warp's eight rows and every `stride`-th group of centres.
+template <class Rows>
+__device__ __forceinline__ NearestKey least_key(const Scan& scan, int64_t steps, const Rows& rows,
+                                                int64_t group, int64_t stride) {
+  NearestKey best = farthest;
+  for (; group * pair_centres < scan.last_centre; group += stride) {
+    const OwnPairs found = measure_pairs(steps, rows, scan.packed + packed_place(group, steps, 0));
+    for (int c = 0; c < 2; ++c) {
+      const int64_t centre = group * pair_centres + found.centre + c;
+      if (centre < scan.last_centre) best = min(best, key_of(found.distances[c], centre));
+    }
+  }
+  for (int step = 1; step < 4; step *= 2) best = min(best, __shfl_xor_sync(whole_warp, best, step));
+  return best;
+}
+
+// Rows of a block are packed into shared memory if they fit.
 template <bool keeps_rows>
-__global__ void __launch_bounds__(block_threads, 2)
+__global__ void __launch_bounds__(block_threads, keeps_rows ? 2 : 1)
     scan_tile(NearestRows task, Scan scan, NearestKey* keys) {
   float* kept = dynamic_shared<float>();
-  const int64_t d = task.d, block_rows = pair_rows * scan.row_warps;
-  const int64_t tile = blockIdx.x * block_rows;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const int64_t steps = (task.d + 31) / 32;
+  const int64_t tile = int64_t{blockIdx.x} * pair_rows * scan.row_warps;
   if (keeps_rows) {
-    for (int64_t r = 0; r < block_rows; ++r) {
-      const float* row = task.rows + scanned_row(scan, tile + r) * d;
-      for (int64_t t = threadIdx.x; t < d; t += block_threads) {
-        kept[r * d + t] = __fsub_rn(row[t], task.shift[t]);
+    for (int group = warp; group < scan.row_warps; group += block_warps) {
+      ShiftedRows rows = rows_from(task, scan, tile + group * pair_rows);
+      for (int64_t step = 0; step < steps; ++step) {
+        float x[pair_rows];
+        rows.load(x);
+        float* own = kept + packed_place(group, steps, step) + lane;
+        for (int r = 0; r < pair_rows; ++r) own[32 * r] = x[r];
       }
     }
     __syncthreads();
   }
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const int64_t warp_row = warp % scan.row_warps * pair_rows;
-  const float* own_rows[pair_rows];
-  for (int r = 0; r < pair_rows; ++r) {
-    own_rows[r] = keeps_rows ? kept + (warp_row + r) * d
-                             : task.rows + scanned_row(scan, tile + warp_row + r) * d;
+  const int own_group = warp % scan.row_warps, centre_warps = block_warps / scan.row_warps;
+  const int64_t first_group =
+      scan.first_centre / pair_centres + int64_t{blockIdx.y} * centre_warps + warp / scan.row_warps;
+  const int64_t stride = int64_t{gridDim.y} * centre_warps;
+  const int64_t first_row = tile + own_group * pair_rows;
+  NearestKey best;
+  if (keeps_rows) {
+    const PackedRows rows{kept + packed_place(own_group, steps, 0) + lane};
+    best = least_key(scan, steps, rows, first_group, stride);
+  } else {
+    best = least_key(scan, steps, rows_from(task, scan, first_row), first_group, stride);
   }
-  const int centre_warps = block_warps / scan.row_warps;
-  const int64_t stride = int64_t{gridDim.y} * centre_warps * pair_centres;
-  int64_t j = scan.first_centre +
-              (int64_t{blockIdx.y} * centre_warps + warp / scan.row_warps) * pair_centres;
-  NearestKey best = farthest;
-  for (; j < scan.last_centre; j += stride) {
-    const float* centres[pair_centres];
-    for (int c = 0; c < pair_centres; ++c) {
-      centres[c] = task.centres + min(j + c, scan.last_centre - 1) * d;
-    }
-    const OwnPairs found = measure_pairs(
-        d,
-        [&](int r, int64_t t) {
-          return keeps_rows ? own_rows[r][t] : __fsub_rn(own_rows[r][t], task.shift[t]);
-        },
-        [&](int c, int64_t t) { return __ldg(centres[c] + t); });
-    for (int c = 0; c < 2; ++c) {  // past the end: the last centre again, under its own number
-      const int64_t centre = min(j + found.centre + c, scan.last_centre - 1);
-      best = min(best, key_of(found.distances[c], centre));
-    }
-  }
-  for (int step = 1; step < 4; step *= 2) best = min(best, __shfl_xor_sync(whole_warp, best, step));
-  const int64_t place = tile + warp_row + threadIdx.x % 32 / 4;
-  if (threadIdx.x % 4 == 0 && best != farthest && place < scan.count) {
+  const int64_t place = first_row + lane / 4;
+  if (lane % 4 == 0 && best != farthest && place < scan.count) {
     atomicMin(keys + scanned_row(scan, place), best);
   }
 }
 
 // Pairs and coordinates of one step: some 30 ms of a large device.
-constexpr int64_t step_products = int64_t{1} << 38;
+constexpr int64_t step_products = step_work(int64_t{1} << 38);
 
 // keys[i] becomes the least of what it is and the keys of all centres, for rows listed or all.
 void scan_rows(const NearestRows& task, const int32_t* listed, int64_t count, NearestKey* keys,
                const Execution& execution) {
+  if (count == 0) return;
   const DeviceLimits limits = device_limits();
-  const int64_t warp_bytes = pair_rows * task.d * int64_t{sizeof(float)};
-  int row_warps = block_warps;  // as many as let two blocks run beside each other
+  const int64_t warp_bytes = lane_steps(task.d) * step_numbers * int64_t{sizeof(float)};
+  int row_warps = block_warps;  // as many as have rows, and let two blocks run beside each other
+  while (row_warps > 1 && row_warps / 2 * pair_rows >= count) row_warps /= 2;
   while (row_warps > 1 && row_warps * warp_bytes > limits.shared_bytes / 2) row_warps /= 2;
   const bool keeps_rows = row_warps * warp_bytes <= limits.shared_bytes;
-  if (!keeps_rows) row_warps = block_warps;
   const size_t shared_bytes = keeps_rows ? static_cast<size_t>(row_warps * warp_bytes) : 0;
   auto* const kernel = keeps_rows ? scan_tile<true> : scan_tile<false>;
   allow_shared(kernel, shared_bytes);
@@ -97,15 +115,14 @@ void scan_rows(const NearestRows& task, const int32_t* listed, int64_t count, Ne
   const int64_t fewest_rows = 2 * limits.processors * block_rows;  // all processors have work
   const int64_t step_rows = std::min(count, std::max(step_products / task.d / task.k, fewest_rows));
   const int64_t step_centres =
-      std::clamp(step_products / task.d / std::max<int64_t>(step_rows, 1), block_centres, task.k);
+      divide_up(std::max(step_products / task.d / step_rows, block_centres), pair_centres) *
+      pair_centres;
+  const auto packed = packed_centres(task.centres, task.k, task.d, execution);
   Pace pace(execution);
   for (int64_t first = 0; first < count; first += step_rows) {
     for (int64_t centre = 0; centre < task.k; centre += step_centres) {
-      const Scan scan{listed,
-                      first,
-                      std::min(step_rows, count - first),
-                      centre,
-                      std::min(centre + step_centres, task.k),
+      const Scan scan{listed,        first,  std::min(step_rows, count - first),
+                      packed.data(), centre, std::min(centre + step_centres, task.k),
                       row_warps};
       const int64_t tiles = divide_up(scan.count, block_rows);
       const int64_t splits = std::clamp<int64_t>(

@@ -76,7 +76,8 @@ bool column_ranges(const float* rows, int64_t n, int64_t d, double* sums, float*
   is_bad.clear();
   int bits = 0;
   while (bits < 8 && (int64_t{1} << bits) < d) ++bits;
-  const int64_t step = std::max<int64_t>(1, (int64_t{1} << 32) / d / range_rows) * range_rows;
+  const int64_t step =
+      std::max<int64_t>(1, step_work(int64_t{1} << 32) / d / range_rows) * range_rows;
   Pace pace(execution);
   for (int64_t first = 0; first < n; first += step) {
     const int64_t count = std::min(step, n - first);

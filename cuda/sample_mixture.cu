@@ -192,12 +192,13 @@ struct FinishedRow {
   float* out;
 };
 
-// The four columns from j on: out = mean + (out + scale z), from zero where nothing was multiplied.
+// The four columns from j on, whose normals are those of a block: out = mean + (out + scale z),
+// from zero where nothing was multiplied.
 template <bool has_quads>
 __device__ __forceinline__ void finish_quad(const Sampling& task, const FinishedRow& row,
-                                            int64_t j) {
+                                            uint32_t block, int64_t j) {
   const bool adds = task.rank > 0;
-  const float4 z = normal_block(row.number, static_cast<uint32_t>((j + task.rank) / 4), task.keys);
+  const float4 z = normal_block(row.number, block, task.keys);
   float* out = row.out + j;
   if (has_quads) {
     const float4 scale = *reinterpret_cast<const float4*>(row.scales + j);
@@ -227,14 +228,18 @@ __global__ void __launch_bounds__(block_threads)
   const int stride = block_threads >> column_bits;
   const int64_t begin = int64_t{blockIdx.x} * rows_of_thread * stride;
   const int64_t end = min(begin + rows_of_thread * stride, n);
-  const int64_t first = 4 * int64_t{threadIdx.x & ((1u << column_bits) - 1)} - task.rank % 4;
+  const uint32_t lane = threadIdx.x & ((1u << column_bits) - 1);
+  const uint32_t first_block = static_cast<uint32_t>(task.rank / 4) + lane;
+  const int64_t first = 4 * int64_t{lane} - task.rank % 4;
   for (int64_t row = begin + (threadIdx.x >> column_bits); row < end; row += stride) {
     const int64_t component = components[row];
     const FinishedRow own{static_cast<uint64_t>(task.first_row + row),
                           task.means + component * task.d,
                           task.scales + task.covariance_of[component] * task.d, out + row * task.d};
+    uint32_t block = first_block;
     for (int64_t j = first; j < task.d; j += int64_t{4} << column_bits) {
-      finish_quad<has_quads>(task, own, j);
+      finish_quad<has_quads>(task, own, block, j);
+      block += 1u << column_bits;
     }
   }
 }
@@ -264,10 +269,10 @@ struct Grouping {
 // covariance also what is written, to stay in the cache.
 int64_t rows_of_step(int64_t d, int64_t rank, int64_t covariances) {
   const int64_t row_bytes = (rank > 0 ? rank + d : d) * int64_t{sizeof(float)};
-  if (rank == 0) return std::max<int64_t>(1, (int64_t{1} << 33) / row_bytes);
+  if (rank == 0) return std::max<int64_t>(1, step_work(int64_t{1} << 33) / row_bytes);
   const int64_t cached = device_limits().cache_bytes / 2 / row_bytes;
   const int64_t grouped = covariances > 1 ? 8 * tile_rows * covariances : 8 * tile_rows;
-  const int64_t most = std::max<int64_t>(1, (int64_t{1} << 31) / row_bytes);
+  const int64_t most = std::max<int64_t>(1, step_work(int64_t{1} << 31) / row_bytes);
   return std::clamp<int64_t>(std::max(cached, grouped), 1, std::max<int64_t>(tile_rows, most));
 }
 

@@ -98,6 +98,15 @@ def test_equals_twin_bit_for_bit(target, d, rank, scales):
         assert digest(got) == digest(expected)
 
 
+@pytest.mark.parametrize("n", [127, 128, 129])
+@pytest.mark.parametrize(("covariances", "d"), [(1, 64), (1, 61), (40, 64)])
+def test_few_rows_of_one_covariance_or_of_many_equal_twin(target, n, covariances, d):
+    mixture = random_mixture(d, 20, components=50, covariances=covariances)
+    components = random_components(n, 50)
+    expected = reference.sample_mixture(SEED, 7, mixture, components)
+    assert digest(sample(mixture, components, first_row=7)) == digest(expected)
+
+
 @pytest.mark.parametrize("scales", [True, False])
 @pytest.mark.parametrize("shape", ["upper", "lower", "band", "zero"])
 @pytest.mark.parametrize(("d", "rank"), [(50, 50), (65, 20), (17, 40)])
