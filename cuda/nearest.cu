@@ -1,6 +1,7 @@
 // The nearest centre of each row: keys by distances, then what is wanted of them.
 #include "cluster_sums.hpp"
 #include "instructions.cuh"
+#include "near_centres.hpp"
 #include "nearest_keys.hpp"
 
 namespace cloister {
@@ -35,10 +36,27 @@ __global__ void __launch_bounds__(block_threads)
   if (lane == 0 && place < task.n) distances[place] = sum;
 }
 
-// keys[i] = the key of row i's nearest centre. A screen that leaves candidates belongs here:
-// decide_candidates takes what it finds.
+// Below, centres padded to whole tiles cost more than all distances.
+bool shape_is_screened(const NearestRows& task) {
+  return task.n >= 128 && task.k >= 16 && task.d >= 16;
+}
+
+// keys[i] = the key of row i's nearest centre.
 void find_keys(const NearestRows& task, NearestKey* keys, const Execution& execution) {
-  scan_centres(task, keys, execution);
+  if (!shape_is_screened(task)) {
+    scan_centres(task, keys, execution);
+    return;
+  }
+  NearCentres screen(task.centres, task.k, task.d, task.shift, task.n, execution);
+  const OpenRows open(task.n, execution);
+  Pace pace(execution);
+  for (int64_t first = 0; first < task.n; first += screen.chunk_rows()) {
+    const int64_t count = std::min(screen.chunk_rows(), task.n - first);
+    const CandidateLists lists = screen.find(task.rows + first * task.d, count);
+    decide_by_lists(task, first, count, lists, keys, open, execution);
+    pace.step();
+  }
+  scan_open_rows(task, open, keys, execution);
 }
 
 void find_labels(const NearestRows& task, int32_t* labels, const Execution& execution) {

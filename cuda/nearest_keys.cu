@@ -134,38 +134,48 @@ void scan_rows(const NearestRows& task, const int32_t* listed, int64_t count, Ne
   }
 }
 
-// A warp decides for 32 rows: those with one candidate at once, the others one after the other.
-// Rows whose candidates did not fit go to `listed`, *listed_count of them.
+// A warp decides for 32 rows: those with one centre left at once, the others one after the other.
+// Rows whose list is not complete go to `listed`, *listed_count of them.
 __global__ void __launch_bounds__(block_threads)
-    decide_rows(NearestRows task, CandidateLists candidates, NearestKey* keys, int32_t* listed,
-                int32_t* listed_count) {
+    decide_rows(NearestRows task, int64_t first, int64_t count, CandidateLists lists,
+                NearestKey* keys, int32_t* listed, int32_t* listed_count) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t base = int64_t{blockIdx.x} * block_threads + threadIdx.x - lane;
   const int64_t own_row = base + lane;
-  const int32_t own_count = own_row < task.n ? candidates.counts[own_row] : 0;
-  NearestKey own_key = farthest;
-  if (own_count == 1) own_key = key_of(0, candidates.lists[own_row * candidates.capacity]);
-  if (own_count > candidates.capacity) {
-    listed[atomicAdd(listed_count, 1)] = static_cast<int32_t>(own_row);
+  const bool is_row = own_row < count;
+  const int32_t own_count = is_row ? lists.counts[own_row] : 0;
+  const float own_limit = is_row ? lists.limits[own_row] : 0.0f;
+  const bool is_complete = own_count <= list_capacity;
+  if (!is_complete) {
+    listed[atomicAdd(listed_count, 1)] = static_cast<int32_t>(first + own_row);
   }
-  const bool is_open = own_count > 1 && own_count <= candidates.capacity;
-  for (unsigned open = __ballot_sync(whole_warp, is_open); open; open &= open - 1) {
+  int left = 0;
+  NearestKey own_key = farthest;
+  for (int32_t p = 0; is_complete && p < own_count; ++p) {
+    const Candidate candidate = lists.entries[own_row * list_capacity + p];
+    if (candidate.lower > own_limit) continue;
+    ++left;
+    own_key = key_of(0, candidate.centre);
+  }
+  for (unsigned open = __ballot_sync(whole_warp, left > 1); open; open &= open - 1) {
     const int owner = __ffs(static_cast<int>(open)) - 1;
-    const int32_t count = __shfl_sync(whole_warp, own_count, owner);
-    const float* row = task.rows + (base + owner) * task.d;
-    const int32_t* list = candidates.lists + (base + owner) * candidates.capacity;
+    const int32_t its_count = __shfl_sync(whole_warp, own_count, owner);
+    const float its_limit = __shfl_sync(whole_warp, own_limit, owner);
+    const float* row = task.rows + (first + base + owner) * task.d;
+    const Candidate* list = lists.entries + (base + owner) * list_capacity;
     NearestKey best = farthest;
-    for (int32_t p = 0; p < count; ++p) {
-      const int32_t centre = list[p];
-      const float* values = task.centres + int64_t{centre} * task.d;
+    for (int32_t p = 0; p < its_count; ++p) {
+      const Candidate candidate = list[p];
+      if (candidate.lower > its_limit) continue;
+      const float* values = task.centres + int64_t{candidate.centre} * task.d;
       const float distance = measure_pair(
           task.d, [&](int64_t t) { return __fsub_rn(row[t], task.shift[t]); },
           [&](int64_t t) { return values[t]; });
-      best = min(best, key_of(distance, centre));
+      best = min(best, key_of(distance, candidate.centre));
     }
     if (lane == owner) own_key = best;
   }
-  if (own_row < task.n) keys[own_row] = own_key;
+  if (is_row) keys[first + own_row] = own_key;  // of open rows: nothing yet
 }
 
 }  // namespace
@@ -176,13 +186,16 @@ void scan_centres(const NearestRows& task, NearestKey* keys, const Execution& ex
   scan_rows(task, nullptr, task.n, keys, execution);
 }
 
-void decide_candidates(const NearestRows& task, const CandidateLists& candidates, NearestKey* keys,
-                       const Execution& execution) {
-  const Scratch<int32_t> listed(task.n, stream_of(execution)), count(1, stream_of(execution));
-  count.clear();
-  launch(decide_rows, {divide_up(task.n, block_threads)}, block_threads, 0, execution, task,
-         candidates, keys, listed.data(), count.data());
-  scan_rows(task, listed.data(), count.download(execution)[0], keys, execution);
+void decide_by_lists(const NearestRows& task, int64_t first, int64_t count,
+                     const CandidateLists& lists, NearestKey* keys, const OpenRows& open,
+                     const Execution& execution) {
+  launch(decide_rows, {divide_up(count, block_threads)}, block_threads, 0, execution, task, first,
+         count, lists, keys, open.rows.data(), open.count.data());
+}
+
+void scan_open_rows(const NearestRows& task, const OpenRows& open, NearestKey* keys,
+                    const Execution& execution) {
+  scan_rows(task, open.rows.data(), open.count.download(execution)[0], keys, execution);
 }
 
 }  // namespace cloister

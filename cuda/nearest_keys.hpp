@@ -1,7 +1,7 @@
 // The nearest centre of each row by the distances that define it.
 #pragma once
 
-#include "runtime.hpp"
+#include "screen.hpp"
 
 namespace cloister {
 
@@ -18,19 +18,27 @@ struct NearestRows {
   int64_t k;
 };
 
-// A kernel's candidates for the nearest centre of each row, one of which it is: the first
-// counts[i] of lists[i * capacity] on. More than fit: any centre may be nearest.
-struct CandidateLists {
-  const int32_t* lists;
-  const int32_t* counts;
-  int64_t capacity;
-};
-
 // keys[i] = the key of row i's nearest centre, by all distances.
 void scan_centres(const NearestRows& task, NearestKey* keys, const Execution& execution);
 
-// The same by the distances to candidates; with only one, the high half of the key means nothing.
-void decide_candidates(const NearestRows& task, const CandidateLists& candidates, NearestKey* keys,
-                       const Execution& execution);
+// Rows that lists leave open, on the device: any centre may be their nearest.
+struct OpenRows {
+  Scratch<int32_t> rows, count;
+  OpenRows(int64_t n, const Execution& execution)
+      : rows(n, stream_of(execution)), count(1, stream_of(execution)) {
+    count.clear();
+  }
+};
+
+// The same by the distances to what the lists of a screen leave, for the rows first .. first +
+// count, which the lists begin with; with only one centre left, the high half of a key means
+// nothing. Rows whose list is not complete are added to `open`. Queued, not waited for.
+void decide_by_lists(const NearestRows& task, int64_t first, int64_t count,
+                     const CandidateLists& lists, NearestKey* keys, const OpenRows& open,
+                     const Execution& execution);
+
+// And by all distances for open rows.
+void scan_open_rows(const NearestRows& task, const OpenRows& open, NearestKey* keys,
+                    const Execution& execution);
 
 }  // namespace cloister
