@@ -41,12 +41,18 @@ class Assignment:
         self.sum_scale, self.count_scale = rows.sum_scale, 1.0
         if weights is not None:
             self.sum_scale, self.count_scale = weight_scales(rows.spread, weights)
-        self.labels = np.zeros(len(rows), np.int32)
+        self._labels = _backend.placed(np.zeros(len(rows), np.int32), rows.device)
+        self._row_weights = None if weights is None else _backend.placed(weights, rows.device)
         self.sums = np.zeros((n_clusters, rows.values.shape[1]), np.int64)
         self.counts = np.zeros(n_clusters, np.int64)
         self._centres: Array | None = None
         self.recalled = 0
         self._history = _History(len(rows), n_clusters) if _makes_lists(rows, n_clusters) else None
+
+    @property
+    def labels(self) -> Array:
+        """Nearest centre of each row: of rows on a device, a copy."""
+        return _backend.on_host(self._labels)
 
     def update(self, centres: Array, distances: Array | None = None) -> int:
         """Assign each row to the nearest of `centres`, float32; return how many rows moved.
@@ -59,11 +65,11 @@ class Assignment:
             recollection = self._history.next_call(self._centres, centres)
         changes = self.rows.nearest(
             centres,
-            labels=self.labels,
+            labels=self._labels,
             distances=distances,
             sums=self.sums,
             counts=self.counts,
-            weights=self._weights,
+            weights=self._row_weights,
             sum_scale=self.sum_scale,
             count_scale=self.count_scale,
             recollection=recollection,

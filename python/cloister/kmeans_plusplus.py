@@ -99,7 +99,8 @@ class _Candidates:
 
     def __init__(self, rows: CentredRows, trials: int, weights: Array | None) -> None:
         self._rows, self._weights = rows, weights
-        self._state = ClosestState.without_centres(len(rows), trials)
+        self._row_weights = None if weights is None else _backend.placed(weights, rows.device)
+        self._state = ClosestState.without_centres(len(rows), trials, rows.device)
         screened = rows.screened
         self._squares = None if screened is None else _backend.code_squares(screened)
 
@@ -115,7 +116,7 @@ class _Candidates:
             self._state,
             accepted=accepted,
             shift=self._rows.shift,
-            weights=self._weights,
+            weights=self._row_weights,
             screened=self._rows.screened,
             squares=self._squares,
         )

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from cloister._backend import Devices, is_on_device, resolve_devices
 from cloister.centred_rows import Array, CentredRows
 from cloister.code_rows import CodeAssignment, CodeRows, finite_blocks
 from cloister.code_seeding import plus_plus_codes
@@ -17,6 +18,7 @@ from cloister.sample_weight import check_sample_weight, refuse_weights
 from cloister.sources import (
     Source,
     as_source,
+    device_rows,
     host_array,
     is_resident,
     require_rereadable,
@@ -24,7 +26,7 @@ from cloister.sources import (
 )
 
 
-def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
+def resident_or_source(X: Any, *, cache: bool, devices: Devices = ()) -> tuple[Any, Source | None]:
     """Return rows that lie in memory as they are, and None; of others, a source that rereads them.
 
     Rows that can be read only once are gathered in memory.
@@ -32,17 +34,34 @@ def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
     Raises
     ------
     InvalidInput, InvalidType
-        As `as_source`; and without `cache`, if the rows can be read only once.
+        As `as_source`; without `cache`, if the rows can be read only once; and on a device, if
+        they are not in memory.
     """
     if is_resident(X):
-        return host_array(X), None
+        return resident_array(X, devices), None
     source = as_source(X)
+    if devices and source.rereadable:
+        raise InvalidInput(
+            f"X is not in memory, but on cuda:{devices[0]} KMeans clusters rows that are; read "
+            "them first (numpy.load, for one), or take device='cpu', which clusters their codes"
+        )
     if not cache:
         require_rereadable(source, "leave cache=True")
     if source.rereadable:
         return X, source
     parts = [rows.astype(np.float32) for _, rows in finite_blocks(source)]
     return np.concatenate(parts), None
+
+
+def resident_array(X: Any, devices: Devices) -> Any:
+    """Return rows in memory as the kernels see them: on a device where they lie there.
+
+    Raises
+    ------
+    InvalidInput, InvalidType
+        As `as_source`.
+    """
+    return device_rows(X) if devices and is_on_device(X) else host_array(X)
 
 
 def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
@@ -97,7 +116,7 @@ def assigned(model: Any, X: Any, sample_weight: Any = None) -> tuple[Array, floa
     labels, inertia = [], 0.0
     if not is_resident(X):
         refuse_weights(sample_weight)
-    for rows in _centred(model, X):
+    for rows in _centred(model, X, resolve_devices(model.device)):
         weights = check_sample_weight(sample_weight, len(rows))
         here, distances = model._assign(rows, model.cluster_centers_)
         labels.append(here)
@@ -107,17 +126,19 @@ def assigned(model: Any, X: Any, sample_weight: Any = None) -> tuple[Array, floa
 
 def transformed(model: Any, X: Any) -> Array:
     """Return the distances of all rows to all centres."""
-    parts = [model._distances(rows) for rows in _centred(model, X)]
+    devices = resolve_devices(model.device)
+    parts = [model._distances(rows) for rows in _centred(model, X, devices)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _centred(model: Any, X: Any) -> Iterator[CentredRows]:
+def _centred(model: Any, X: Any, devices: Devices) -> Iterator[CentredRows]:
     """Yield rows with the features of the fit: an array as a whole, others in blocks."""
     check_is_fitted(model)
+    first = devices[0] if devices else None
     if is_resident(X):
-        yield model._fitted_rows(host_array(X))
+        yield model._fitted_rows(resident_array(X, devices)).on(first)
         return
     source = as_source(X)
     check_features(model, with_features(X, source))
     for _, rows in finite_blocks(source):
-        yield model._rows(np.ascontiguousarray(rows))
+        yield model._rows(np.ascontiguousarray(rows)).on(first)

@@ -14,6 +14,7 @@ from cloister._backend.closest import (
 from cloister._backend.device_array import (
     DeviceArray,
     RowArray,
+    copy_to_host,
     dtype_name,
     empty_rows,
     on_host,
@@ -89,6 +90,7 @@ __all__ = [
     "closest",
     "code_squares",
     "column_ranges",
+    "copy_to_host",
     "cuda_support",
     "dtype_name",
     "empty_rows",

@@ -252,6 +252,12 @@ def empty_rows(shape: tuple[int, ...], dtype: Any, device: int | None) -> RowArr
     return np.empty(shape, dtype) if device is None else DeviceArray.empty(shape, dtype, device)
 
 
+def copy_to_host(array: RowArray, out: NDArray[Any]) -> None:
+    """Copy an array of a device into one of the host; one of the host is `out` itself."""
+    if isinstance(array, DeviceArray):
+        array.copy_to(out)
+
+
 def on_host(array: RowArray) -> NDArray[Any]:
     """Return an array of the host as it is, one of a device as a copy."""
     return array.numpy() if isinstance(array, DeviceArray) else array
