@@ -92,6 +92,14 @@ void register_memory(py::module_& m) {
     return address_of(memory);
   });
   m.def("release_pinned", [](Address memory) { (void)cudaFreeHost(handle<void*>(memory)); });
+  // The same for memory that is there already; false where the system does not allow it.
+  m.def("lock_pages", [](Address memory, size_t bytes) {
+    const py::gil_scoped_release release;
+    const cudaError_t error = cudaHostRegister(at<void>(memory), bytes, cudaHostRegisterDefault);
+    (void)cudaGetLastError();
+    return error == cudaSuccess;
+  });
+  m.def("unlock_pages", [](Address memory) { (void)cudaHostUnregister(at<void>(memory)); });
   // Both return before the copy is done; either end may be the host's or the device's.
   m.def("copy", [](Address to, Address from, size_t bytes, Address stream) {
     const py::gil_scoped_release release;

@@ -12,14 +12,13 @@ import numpy.typing as npt
 from sklearn.utils import assert_all_finite
 
 from cloister import _backend
+from cloister._backend import ClosestState, DeviceArray, RowArray
 from cloister.errors import InvalidInput
 
 Array = npt.NDArray[Any]
 
 # Squares, and sums of d squares, of such numbers are neither infinite nor zero in float32.
 _SMALLEST_SPREAD, _LARGEST_SPREAD = 1e-15, 1e15
-_OF_ROWS, _FILLED = ("weights", "labels", "distances"), ("labels", "distances")
-_DISTANCES = 1 << 28  # that a device holds at a time
 _BLOCK = 1 << 20  # numbers converted at a time: no second copy of the rows arises
 
 
@@ -27,17 +26,16 @@ _BLOCK = 1 << 20  # numbers converted at a time: no second copy of the rows aris
 class CentredRows:
     """The points ``x = values - shift``, of shape (n, d); a shift of None is zero.
 
-    ``values`` is the caller's own array where that is float32 and C-contiguous. It may lie on a
-    device: the points are the same bits, and so is all that is found out about them.
+    ``values`` is the caller's own array where that is float32 and C-contiguous.
     """
 
-    values: _backend.RowArray
+    values: RowArray
     shift: Array | None
     spread: float  # the largest absolute coordinate of a point
     screened: _backend.ScreenedRows | None = None  # the points as codes, where that pays
 
     @classmethod
-    def around(cls, X: _backend.RowArray, centre: Array, name: str = "X") -> Self:
+    def around(cls, X: RowArray, centre: Array, name: str = "X") -> Self:
         """Return the rows of `X` relative to `centre`, a float32 array of shape (d,).
 
         Errors call the rows `name`.
@@ -50,27 +48,23 @@ class CentredRows:
         """
         if is_ready(X):
             return cls._ready(X, centre, _checked_ranges(X, name), name)
-        X = _backend.on_host(X)
         values = np.empty(X.shape, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # reported by the next line
             np.subtract(X, centre, out=values, dtype=np.float64, casting="same_kind")
         return cls(values, None, _checked_spread(name, values.min(), values.max()))
 
     @classmethod
-    def around_mean(cls, X: _backend.RowArray) -> tuple[Self, Array]:
+    def around_mean(cls, X: RowArray) -> tuple[Self, Array]:
         """Return the rows of `X` relative to their mean, and that mean in float64."""
         if is_ready(X):
             ranges = _checked_ranges(X, "X")
             return cls._ready(X, ranges.mean.astype(np.float32), ranges, "X"), ranges.mean
-        X = _backend.on_host(X)
         with np.errstate(over="ignore", invalid="ignore"):  # reported with the rows' spread
             mean = X.mean(axis=0, dtype=np.float64)
             return cls.around(X, mean.astype(np.float32)), mean
 
     @classmethod
-    def _ready(
-        cls, X: _backend.RowArray, centre: Array, ranges: _backend.ColumnRanges, name: str
-    ) -> Self:
+    def _ready(cls, X: RowArray, centre: Array, ranges: _backend.ColumnRanges, name: str) -> Self:
         highest = ranges.highest.astype(np.float64) - centre
         lowest = ranges.lowest.astype(np.float64) - centre
         return cls(X, centre, _checked_spread(name, lowest, highest))
@@ -106,18 +100,6 @@ class CentredRows:
         return len(self.values)
 
     @property
-    def device(self) -> int | None:
-        """The GPU on which the points lie; None for the host."""
-        return self.values.device if isinstance(self.values, _backend.DeviceArray) else None
-
-    def on(self, device: int | None) -> Self:
-        """Return these points on a device, unless they lie on one already."""
-        if device is None or self.device is not None:
-            return self
-        values = _backend.placed(_backend.on_host(self.values), device)
-        return replace(self, values=values, screened=None)
-
-    @property
     def sum_scale(self) -> float:
         """The power of two on which sums of all points are integers within 62 bits."""
         if self.spread == 0:
@@ -128,59 +110,52 @@ class CentredRows:
 
     def take(self, indices: Array) -> Array:
         """Return points as a float32 array of shape (len(indices), d)."""
-        if isinstance(self.values, _backend.DeviceArray):
-            rows = self.values.take(indices).numpy()
-        else:
-            rows = np.array(self.values[indices])
-        return rows if self.shift is None else rows - self.shift
+        rows: Array = self.values[indices]
+        return rows.copy() if self.shift is None else rows - self.shift
 
     def with_codes(self, n_clusters: int) -> Self:
         """Return these rows with the codes that make repeated questions about them cheap."""
-        if isinstance(self.values, _backend.DeviceArray):
-            return self  # kernels there make their own
         if not _backend.screens_by_codes(self.values.shape[1], n_clusters):
             return self
         return replace(self, screened=_backend.screen_rows(self.values, self.shift))
 
-    def nearest(self, centres: Array, **outputs: Any) -> _backend.Changes:
-        """Fill the outputs of the nearest kernel, which sees the points of this object.
+    def zeros(self, dtype: Any) -> RowArray:
+        """Return a zero for each row, kept where the kernels want it."""
+        return np.zeros(len(self), dtype)
 
-        Of points on a device, arrays may lie there too: those of the host are copied there, and
-        back.
-        """
-        there = {
-            name: _backend.placed(outputs[name], self.device)
-            for name in _OF_ROWS
-            if isinstance(outputs.get(name), np.ndarray)
-        }
-        changes = _backend.nearest(
-            self.values, centres, shift=self.shift, screened=self.screened, **outputs | there
+    def placed(self, array: Array | None) -> RowArray | None:
+        """Return an array with an entry for each row, where the kernels want it."""
+        return array
+
+    def nearest(self, centres: Array, **outputs: Any) -> _backend.Changes:
+        """Fill the outputs of the nearest kernel, which sees the points of this object."""
+        return _backend.nearest(
+            self.values, centres, shift=self.shift, screened=self.screened, **outputs
         )
-        for name in set(there) & set(_FILLED):
-            _backend.copy_to_host(there[name], outputs[name])
-        return changes
 
     def all_distances(self, centres: Array, out: Array) -> None:
-        """Fill `out`, float32 of shape (n, k) on the host, with squared distances."""
-        step = len(self) if self.device is None else max(1, _DISTANCES // len(centres))
-        for first in range(0, len(self), step):
-            part = out[first : first + step]
-            there: _backend.RowArray = part
-            if self.device is not None:
-                there = _backend.empty_rows(part.shape, np.float32, self.device)
-            rows = self.values[first : first + step]
-            _backend.all_distances(rows, centres, there, shift=self.shift)
-            _backend.copy_to_host(there, part)
+        """Fill `out`, float32 of shape (n, k), with squared distances."""
+        _backend.all_distances(self.values, centres, out, shift=self.shift)
+
+    def closest_state(self, candidates: int) -> ClosestState:
+        """Return what k-means++ knows of the rows before there is any centre."""
+        return ClosestState.without_centres(len(self), candidates)
+
+    def closest(self, candidates: Array, state: ClosestState, **options: Any) -> Array:
+        """Try candidates for the next centre of k-means++: see `_backend.closest`."""
+        return _backend.closest(
+            self.values, candidates, state, shift=self.shift, screened=self.screened, **options
+        )
 
 
-def is_ready(X: _backend.RowArray) -> bool:
-    """Whether the kernels take these rows as they lie."""
-    if isinstance(X, _backend.DeviceArray):
-        return X.dtype_name == "float32" and X.ndim == 2 and X.size > 0
+def is_ready(X: RowArray) -> bool:
+    """Whether the kernels take these rows as they lie: those on a device always."""
+    if isinstance(X, DeviceArray):
+        return True
     return X.dtype == np.float32 and X.ndim == 2 and X.flags.c_contiguous and X.size > 0
 
 
-def _checked_ranges(X: _backend.RowArray, name: str) -> _backend.ColumnRanges:
+def _checked_ranges(X: RowArray, name: str) -> _backend.ColumnRanges:
     ranges = _backend.column_ranges(X)
     if ranges is not None:
         return ranges

@@ -20,11 +20,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cloister._backend import DeviceArray, on_host, resolve_devices
 from cloister.assignment import Assignment
 from cloister.centred_rows import Array, CentredRows, checked_variance, is_ready
+from cloister.device_centred_rows import checked_on_device, placed_on
 from cloister.errors import InvalidInput, InvalidType
 from cloister.kmeans_parameters import STARTS, number_of_runs
 from cloister.kmeans_streamed import assigned, fit_codes, resident_or_source, transformed
 from cloister.lloyd import lloyd
-from cloister.parameters import check_flag, set_or_check_features
+from cloister.parameters import check_flag
 from cloister.sample_weight import check_sample_weight, refuse_weights
 from cloister.sources import returned_like
 
@@ -65,8 +66,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     cache : bool, default=True
         Keep such codes (2 n d bytes), or read anew for each iteration and k-means++ centre.
     device : {"cpu", "cuda", "cuda:0", "auto"}, default="cpu"
-        Where rows in memory are clustered, to the same bits; "cuda" is the first GPU, on which
-        float32 arrays stay as they are, and "auto" takes it if there is one.
+        Where distances are taken, with the same bits: the processor, the first GPU, that GPU, or one
+        if there is any. Rows larger than its memory are streamed. Arrays on a GPU, float32, are not
+        copied.
     random_state : int, RandomState or None, default=None
         Seeds the choice of initial centres.
 
@@ -76,7 +78,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Means of the clusters; unit vectors with the cosine metric.
     labels_ : int32 array of shape (n,)
         Nearest centre of each training row, ties to the smallest: what `predict` returns. Of rows
-        on a GPU, an array of their library there, as from `predict` and `transform`.
+        on a GPU an array of their library there; all else is numpy's.
     inertia_ : float
         Sum of squared distances to the nearest centre; with the cosine metric, of one minus
         the cosine.
@@ -142,8 +144,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         -------
         self
         """
-        n_init = number_of_runs(self)
-        given, devices = X, resolve_devices(self.device)
+        n_init, given = number_of_runs(self), X
+        devices = resolve_devices(self.device)
         X, source = resident_or_source(X, cache=check_flag("cache", self.cache), devices=devices)
         if source is not None:
             refuse_weights(sample_weight)
@@ -160,11 +162,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         random_state = check_random_state(self.random_state)
         is_cosine = self.metric == "cosine"
         if is_cosine:
-            rows, mean = CentredRows.on_sphere(on_host(data)), np.zeros(data.shape[1])
+            mean = np.zeros(data.shape[1])
+            self._shift = mean.astype(np.float32)
+            rows = CentredRows.on_sphere(on_host(data))
         else:
             rows, mean = CentredRows.around_mean(data)
-        self._shift = mean.astype(np.float32)
-        rows = rows.on(devices[0] if devices else None).with_codes(self.n_clusters)
+            self._shift = mean.astype(np.float32)
+        rows = placed_on(devices, rows).with_codes(self.n_clusters)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
         options: dict[str, Any] = {"max_iter": self.max_iter, "tolerance": tolerance}
@@ -180,10 +184,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             if inertia < best:
                 best = inertia
                 self.cluster_centers_ = centres
-                labels = assignment.labels
-                self.n_iter_ = result.n_iter
-        self.inertia_ = best
-        self.labels_: Any = returned_like(given, labels)
+                labels, self.n_iter_ = assignment.labels, result.n_iter
+        self.labels_, self.inertia_ = returned_like(given, labels), best
         self._warn_of_duplicates(labels)
         return self
 
@@ -221,12 +223,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _validated(self, X: Any, *, reset: bool) -> Array | DeviceArray:
+    def _validated(self, X: npt.ArrayLike | DeviceArray, *, reset: bool) -> Array:
         if isinstance(X, DeviceArray):
-            if self.metric != "cosine" and is_ready(X):
-                set_or_check_features(self, X, reset=reset)
-                return X
-            X = X.numpy()  # scaled or converted on the host, in its order of operations
+            return checked_on_device(self, X, reset=reset)
         accepted = [np.float64, np.float32, np.float16]
         # Where rows are not scaled, such ones are read once, by the kernel that finds their spread.
         is_checked = self.metric != "cosine" and isinstance(X, np.ndarray) and is_ready(X)
@@ -240,10 +239,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise InvalidInput(str(error)) from error
         return data
 
-    def _rows(self, data: Any) -> CentredRows:
+    def _rows(self, data: Array) -> CentredRows:
         if self.metric == "cosine":
-            return CentredRows.on_sphere(on_host(data))
-        return CentredRows.around(data, self._shift)
+            rows = CentredRows.on_sphere(on_host(data))
+        else:
+            rows = CentredRows.around(data, self._shift)
+        return placed_on(resolve_devices(self.device), rows)
 
     def _fitted_rows(self, X: npt.ArrayLike) -> CentredRows:
         check_is_fitted(self)
@@ -268,8 +269,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if not np.isfinite(centres).all():
             raise InvalidInput("init contains NaN or infinity: pass finite centres")
         if self.metric == "cosine":
-            return on_host(CentredRows.on_sphere(centres, "init").values)
-        return on_host(CentredRows.around(centres, self._shift, "init").values)
+            return CentredRows.on_sphere(centres, "init").values
+        return CentredRows.around(centres, self._shift, "init").values
 
     def _assign(self, rows: CentredRows, centres: Array) -> tuple[Array, Array]:
         """Return labels and squared distances, for fit and predict alike."""
@@ -283,7 +284,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return float(total) * (0.5 if self.metric == "cosine" else 1.0)
 
     def _warn_of_duplicates(self, labels: Array) -> None:
-        found = len(np.unique(labels))
+        found = np.count_nonzero(np.bincount(labels))
         if found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({found}) found smaller than n_clusters "

@@ -26,42 +26,31 @@ from cloister.sources import (
 )
 
 
-def resident_or_source(X: Any, *, cache: bool, devices: Devices = ()) -> tuple[Any, Source | None]:
+def resident_or_source(
+    X: Any, *, cache: bool, devices: Devices = ()
+) -> tuple[Any, Source | None]:
     """Return rows that lie in memory as they are, and None; of others, a source that rereads them.
+
+    Rows on a device, where there are `devices`, stay there.
 
     Rows that can be read only once are gathered in memory.
 
     Raises
     ------
     InvalidInput, InvalidType
-        As `as_source`; without `cache`, if the rows can be read only once; and on a device, if
-        they are not in memory.
+        As `as_source`; and without `cache`, if the rows can be read only once.
     """
+    if devices and is_on_device(X):
+        return device_rows(X), None
     if is_resident(X):
-        return resident_array(X, devices), None
+        return host_array(X), None
     source = as_source(X)
-    if devices and source.rereadable:
-        raise InvalidInput(
-            f"X is not in memory, but on cuda:{devices[0]} KMeans clusters rows that are; read "
-            "them first (numpy.load, for one), or take device='cpu', which clusters their codes"
-        )
     if not cache:
         require_rereadable(source, "leave cache=True")
     if source.rereadable:
         return X, source
     parts = [rows.astype(np.float32) for _, rows in finite_blocks(source)]
     return np.concatenate(parts), None
-
-
-def resident_array(X: Any, devices: Devices) -> Any:
-    """Return rows in memory as the kernels see them: on a device where they lie there.
-
-    Raises
-    ------
-    InvalidInput, InvalidType
-        As `as_source`.
-    """
-    return device_rows(X) if devices and is_on_device(X) else host_array(X)
 
 
 def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
@@ -116,7 +105,7 @@ def assigned(model: Any, X: Any, sample_weight: Any = None) -> tuple[Array, floa
     labels, inertia = [], 0.0
     if not is_resident(X):
         refuse_weights(sample_weight)
-    for rows in _centred(model, X, resolve_devices(model.device)):
+    for rows in _centred(model, X):
         weights = check_sample_weight(sample_weight, len(rows))
         here, distances = model._assign(rows, model.cluster_centers_)
         labels.append(here)
@@ -126,19 +115,20 @@ def assigned(model: Any, X: Any, sample_weight: Any = None) -> tuple[Array, floa
 
 def transformed(model: Any, X: Any) -> Array:
     """Return the distances of all rows to all centres."""
-    devices = resolve_devices(model.device)
-    parts = [model._distances(rows) for rows in _centred(model, X, devices)]
+    parts = [model._distances(rows) for rows in _centred(model, X)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _centred(model: Any, X: Any, devices: Devices) -> Iterator[CentredRows]:
+def _centred(model: Any, X: Any) -> Iterator[CentredRows]:
     """Yield rows with the features of the fit: an array as a whole, others in blocks."""
     check_is_fitted(model)
-    first = devices[0] if devices else None
+    if is_on_device(X) and resolve_devices(model.device):
+        yield model._fitted_rows(device_rows(X))
+        return
     if is_resident(X):
-        yield model._fitted_rows(resident_array(X, devices)).on(first)
+        yield model._fitted_rows(host_array(X))
         return
     source = as_source(X)
     check_features(model, with_features(X, source))
     for _, rows in finite_blocks(source):
-        yield model._rows(np.ascontiguousarray(rows)).on(first)
+        yield model._rows(np.ascontiguousarray(rows))

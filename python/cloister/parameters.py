@@ -153,26 +153,6 @@ def check_features(estimator: Any, X: Any) -> None:
     _validate_features(estimator, X, reset=False)
 
 
-def set_or_check_features(estimator: Any, rows: Any, *, reset: bool) -> None:
-    """Set the number of features with `reset`, or compare it with that of the fit.
-
-    Parameters
-    ----------
-    estimator : estimator
-    rows : array of shape (n, d)
-        Of any library: it has no names.
-    reset : bool
-
-    Raises
-    ------
-    InvalidInput
-        If it differs.
-    """
-    if reset:
-        set_features(estimator, {})
-    _validate_features(estimator, np.empty((0, rows.shape[1])), reset=reset)
-
-
 def _validate_features(estimator: Any, X: Any, *, reset: bool) -> None:
     try:
         validate_data(estimator, X, skip_check_array=True, reset=reset)

@@ -153,7 +153,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 4;
       break;
     case cudaDevAttrL2CacheSize:
-      *value = 1 << 20;
+      *value = int(setting("CLOISTER_EMULATED_CACHE", 1 << 20));
       break;
     case cudaDevAttrComputeCapabilityMajor:
       *value = 8;

@@ -14,7 +14,6 @@ from cloister._backend.closest import (
 from cloister._backend.device_array import (
     DeviceArray,
     RowArray,
-    copy_to_host,
     dtype_name,
     empty_rows,
     on_host,
@@ -58,7 +57,7 @@ from cloister._backend.placement import Placement
 from cloister._backend.random import chacha20_block, judge_attempts, noise, sample_mixture
 from cloister._backend.rows import ROW_DTYPES, encode
 from cloister._backend.tallies import MOMENTS, Grid, Partition, bins, moments, tally
-from cloister._backend.transfers import free_memory, pinned_array, uploads
+from cloister._backend.transfers import PageLock, free_memory, pinned_array, uploads
 
 __all__ = [
     "CANDIDATE_BLOCK",
@@ -77,6 +76,7 @@ __all__ = [
     "Devices",
     "Grid",
     "Neighbours",
+    "PageLock",
     "Partition",
     "Placement",
     "Recollection",
@@ -90,7 +90,6 @@ __all__ = [
     "closest",
     "code_squares",
     "column_ranges",
-    "copy_to_host",
     "cuda_support",
     "dtype_name",
     "empty_rows",

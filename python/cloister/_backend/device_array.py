@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cloister._backend import library
 from cloister._backend.devices import using
 from cloister._backend.dlpack import CODES, CUDA, foreign_array
+from cloister._backend.library import DeviceKernels
 from cloister.errors import InvalidInput, InvalidType
 
 
@@ -19,12 +20,12 @@ class _Memory:
     def __init__(self, size: int, device: int) -> None:
         with using(device, size) as module:
             self.address = module.allocate(size, 0)
-        self._finalizer = weakref.finalize(self, _release, self.address, device)
+        self._finalizer = weakref.finalize(self, _release, self.address, device, module)
         self._finalizer.atexit = False  # the driver gives all back
 
 
-def _release(address: int, device: int) -> None:
-    with using(device) as module:
+def _release(address: int, device: int, owner: DeviceKernels) -> None:
+    with using(device, module=owner) as module:
         module.release(address, 0)
 
 
@@ -263,12 +264,6 @@ def placed(array: NDArray[Any], device: int | None) -> RowArray:
 def empty_rows(shape: tuple[int, ...], dtype: Any, device: int | None) -> RowArray:
     """Return an array with undefined elements, on a device or (None) the host."""
     return np.empty(shape, dtype) if device is None else DeviceArray.empty(shape, dtype, device)
-
-
-def copy_to_host(array: RowArray, out: NDArray[Any]) -> None:
-    """Copy an array of a device into one of the host; one of the host is `out` itself."""
-    if isinstance(array, DeviceArray):
-        array.copy_to(out)
 
 
 def on_host(array: RowArray) -> NDArray[Any]:

@@ -184,7 +184,9 @@ def cuda_support() -> CudaSupport:
 
 
 @contextmanager
-def using(device: int, asked: int = 0) -> Iterator[DeviceKernels]:
+def using(
+    device: int, asked: int = 0, module: DeviceKernels | None = None
+) -> Iterator[DeviceKernels]:
     """Let the calling thread use a device; afterwards it uses the one that it did before.
 
     Parameters
@@ -192,13 +194,15 @@ def using(device: int, asked: int = 0) -> Iterator[DeviceKernels]:
     device : int
     asked : int
         Bytes that will be asked for, for the message if there are too few.
+    module : DeviceKernels, optional
+        The one that memory came from, to give it back to; by default the one in use.
 
     Raises
     ------
     DeviceError
         If the device fails, or has too little free memory.
     """
-    module = library.device_kernels()
+    module = module or library.device_kernels()
     before = module.current_device()
     try:
         module.use_device(device)

@@ -1,0 +1,321 @@
+// The fused kernel of the screen: products of a tile of rows with one tile of centres after the
+// other, in registers, and of each such square of scores nothing but the candidates leaves them.
+//
+// Eight warps take 64 x 64 scores each. Bytes travel in slices of 64 a row: centres, and rows where
+// they do not fit shared memory, through a ring of stages filled by asynchronous copies. Within a
+// slice the four chunks of 16 bytes of row r trade places by r / 2, so that the eight rows that
+// ldmatrix reads at a time lie in different banks.
+#pragma once
+
+#include "instructions.cuh"
+#include "screen.hpp"
+
+namespace cloister {
+
+struct Int8Products {
+  using Sum = int32_t;
+  static __device__ __forceinline__ void multiply(Sum (&sums)[4], const uint32_t (&a)[4],
+                                                  const uint32_t (&b)[2]) {
+    multiply_int8(sums, a, b);
+  }
+  static __device__ __forceinline__ float value(Sum sum) { return __int2float_rn(sum); }
+};
+
+struct Float16Products {
+  using Sum = float;
+  static __device__ __forceinline__ void multiply(Sum (&sums)[4], const uint32_t (&a)[4],
+                                                  const uint32_t (&b)[2]) {
+    multiply_float16(sums, a, b);
+  }
+  static __device__ __forceinline__ float value(Sum sum) { return sum; }
+};
+
+// Floats as integers of the same order, for atomicMin.
+__device__ __forceinline__ int32_t ordered(float value) {
+  const int32_t bits = __float_as_int(value);
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+__device__ __forceinline__ float from_ordered(int32_t bits) {
+  return __int_as_float(bits ^ ((bits >> 31) & 0x7fffffff));
+}
+constexpr int32_t ordered_infinity = 0x7f800000;
+constexpr float largest_float = 0x1.fffffep127f;
+
+template <int row_warps>
+struct ScreenShape {
+  static constexpr int warps = 8, threads = 32 * warps, stages = 3;
+  static constexpr int centre_warps = warps / row_warps;
+  static constexpr int rows = 64 * row_warps, centres = 64 * centre_warps;
+  static constexpr int row_slice = rows * slice_bytes, centre_slice = centres * slice_bytes;
+  static constexpr int terms_bytes = centres * sizeof(CentreTerm);
+  static constexpr int row_numbers_bytes = 5 * rows * sizeof(float);
+
+  static size_t stage_bytes(bool is_resident) {
+    return size_t(centre_slice + terms_bytes + (is_resident ? 0 : row_slice));
+  }
+  static size_t shared_bytes(int64_t slices, bool is_resident) {
+    return size_t(is_resident ? slices * row_slice : 0) + stages * stage_bytes(is_resident) +
+           row_numbers_bytes;
+  }
+};
+
+// Starts the copy of one slice of `rows` rows; those from `present` on are zero.
+template <int rows, int threads>
+__device__ __forceinline__ void copy_slice(uint8_t* shared, const uint8_t* global, int64_t stride,
+                                           int present) {
+  constexpr int chunks = slice_bytes / 16;
+#pragma unroll
+  for (int u = 0; u < rows * chunks / threads; ++u) {
+    const int i = static_cast<int>(threadIdx.x) + u * threads;
+    const int row = i / chunks, chunk = i % chunks;
+    const int source = row < present ? row : 0;
+    copy_later(shared + row * slice_bytes + (chunk ^ (row / 2 % chunks)) * 16,
+               global + source * stride + chunk * 16, row < present ? 16 : 0);
+  }
+}
+
+template <class Kind>
+using WarpSums = typename Kind::Sum[4][8][4];  // 16 rows, 8 centres, the four of a lane
+
+// sums += the products of 64 rows and 64 centres over one slice. At a lane's own row of its matrix.
+template <class Kind>
+__device__ __forceinline__ void multiply_slice(WarpSums<Kind>& sums, const uint8_t* rows,
+                                               const uint8_t* centres) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, matrix = lane / 8, line = lane % 8;
+  const uint8_t* own_row = rows + (matrix % 2 * 8 + line) * slice_bytes;
+  const uint8_t* own_centre = centres + (matrix / 2 * 8 + line) * slice_bytes;
+#pragma unroll
+  for (int step = 0; step < 2; ++step) {  // of 32 bytes
+    const int row_chunk = (2 * step + matrix / 2) ^ (line / 2);
+    const int centre_chunk = (2 * step + matrix % 2) ^ (line / 2);
+    uint32_t a[4][4], b[4][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      load_matrices(a[i], own_row + i * 16 * slice_bytes + row_chunk * 16);
+      load_matrices(b[i], own_centre + i * 16 * slice_bytes + centre_chunk * 16);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const uint32_t columns[2] = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
+        Kind::multiply(sums[i][j], a[i], columns);
+      }
+    }
+  }
+}
+
+// What a block knows of its rows, in shared memory.
+struct RowNumbers {
+  float* factors;
+  float* slopes;
+  float* grounds;   // -infinity: no such row
+  int32_t* leasts;  // ordered: the least upper bound of a score
+  int32_t* counts;
+};
+
+// Not infinite, even where nothing is known yet: centres past the last have infinite scores.
+__device__ __forceinline__ float limit_of(float least, float ground) {
+  return min(__fadd_ru(least, ground), largest_float);
+}
+__device__ __forceinline__ float limit_of(const RowNumbers& rows, int row) {
+  return limit_of(from_ordered(rows.leasts[row]), rows.grounds[row]);
+}
+
+// Appends those of a lane's 16 centres whose lower bounds are within the limit.
+__device__ __forceinline__ void append(float (&scores)[16], const CentreTerm* terms, float slope,
+                                       float limit, int32_t centre, int32_t* count,
+                                       Candidate* list) {
+  uint32_t within = 0;
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    scores[i] = __fmaf_rn(-slope, terms[i / 2 * 8 + i % 2].norm, scores[i]);
+    within |= uint32_t{scores[i] <= limit} << i;
+  }
+  while (within) {
+    const int chosen = __ffs(static_cast<int>(within)) - 1;
+    within &= within - 1;
+    float lower = scores[0];
+#pragma unroll
+    for (int i = 1; i < 16; ++i) lower = i == chosen ? scores[i] : lower;
+    const int32_t place = atomicAdd(count, 1);
+    if (place < list_capacity) list[place] = {lower, centre + chosen / 2 * 8 + chosen % 2};
+  }
+}
+
+// A warp's square: takes the least upper bound of each row into account, then finds candidates.
+// first_row is of the block, centre of the group; both of the first that this lane holds.
+template <class Kind>
+__device__ __forceinline__ void take_scores(const WarpSums<Kind>& sums, const CentreTerm* terms,
+                                            const RowNumbers& rows, int first_row, int32_t centre,
+                                            Candidate* lists) {
+  float scores[8][16], leasts[8], factors[8], slopes[8], largest_norm = 0.0f;
+#pragma unroll
+  for (int slot = 0; slot < 8; ++slot) {
+    factors[slot] = rows.factors[first_row + slot * 8];
+    slopes[slot] = rows.slopes[first_row + slot * 8];
+    leasts[slot] = __int_as_float(ordered_infinity);
+  }
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    const CentreTerm term = terms[i / 2 * 8 + i % 2];
+    largest_norm = max(largest_norm, term.norm);
+#pragma unroll
+    for (int slot = 0; slot < 8; ++slot) {
+      const float sum = Kind::value(sums[slot / 2][i / 2][slot % 2 * 2 + i % 2]);
+      const float score = __fmaf_rn(__fmul_rn(sum, term.scale), factors[slot], term.square);
+      scores[slot][i] = score;
+      leasts[slot] = min(leasts[slot], __fmaf_rn(slopes[slot], term.norm, score));
+    }
+  }
+#pragma unroll
+  for (int slot = 0; slot < 8; ++slot) {
+    const int row = first_row + slot * 8;
+    float least = min(leasts[slot], __shfl_xor_sync(whole_warp, leasts[slot], 1));
+    least = min(least, __shfl_xor_sync(whole_warp, least, 2));
+    if (threadIdx.x % 4 == 0) {
+      least = min(least, from_ordered(atomicMin(rows.leasts + row, ordered(least))));
+    }
+    const float limit = limit_of(__shfl_sync(whole_warp, least, 0, 4), rows.grounds[row]);
+    // None of the 16 can be within the limit else: bounds are 2 r apart, but for roundings, which
+    // are less than r / 8 each.
+    const float apart = __fmul_rn(2.5f * slopes[slot], largest_norm);
+    if (leasts[slot] <= __fadd_ru(limit, apart)) {
+      append(scores[slot], terms, slopes[slot], limit, centre, rows.counts + row,
+             lists + int64_t{row} * list_capacity);
+    }
+  }
+}
+
+// Drops from the longer lists what a better score has put out of reach. Between barriers.
+template <class Shape>
+__device__ __forceinline__ void shorten_lists(const RowNumbers& rows, Candidate* lists) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  constexpr int share = Shape::rows / Shape::warps;
+  for (int row = warp * share; row < (warp + 1) * share; ++row) {
+    const int32_t count = rows.counts[row];
+    if (count <= list_capacity / 2 || count > list_capacity) continue;
+    Candidate* list = lists + int64_t{row} * list_capacity;
+    Candidate own{};
+    if (lane < count) own = list[lane];
+    const bool stays = lane < count && own.lower <= limit_of(rows, row);
+    const uint32_t kept = __ballot_sync(whole_warp, stays);
+    if (stays) list[__popc(kept & ((1u << lane) - 1))] = own;
+    if (lane == 0) rows.counts[row] = __popc(kept);
+    __syncwarp();
+  }
+}
+
+template <class Kind, int row_warps>
+__global__ void __launch_bounds__(256, 1)
+    screen_rows(const ScreenTask task, const RowTile* tiles, int slices, bool is_resident) {
+  using Shape = ScreenShape<row_warps>;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int parts = screen_tile_rows / Shape::rows;  // blocks that share a RowTile
+  const RowTile tile = tiles[blockIdx.x / parts];
+  const int skipped = static_cast<int>(blockIdx.x) % parts * Shape::rows;
+  const int64_t first = int64_t{tile.first} + skipped;
+  const int left = static_cast<int>(min(int64_t{Shape::rows}, task.rows - first));
+  const int present = min(tile.rows - skipped, left);
+  if (present <= 0) return;
+
+  uint8_t* resident = dynamic_shared<uint8_t>();
+  uint8_t* ring = resident + (is_resident ? slices * Shape::row_slice : 0);
+  const int stage_bytes =
+      Shape::centre_slice + Shape::terms_bytes + (is_resident ? 0 : Shape::row_slice);
+  auto* numbers = reinterpret_cast<float*>(ring + Shape::stages * stage_bytes);
+  const RowNumbers rows{numbers, numbers + Shape::rows, numbers + 2 * Shape::rows,
+                        reinterpret_cast<int32_t*>(numbers + 3 * Shape::rows),
+                        reinterpret_cast<int32_t*>(numbers + 4 * Shape::rows)};
+  for (int i = thread; i < Shape::rows; i += Shape::threads) {
+    RowTerm term{0.0f, 0.0f, -__int_as_float(ordered_infinity)};
+    if (i < present) term = task.row_terms[first + i];
+    rows.factors[i] = term.factor;
+    rows.slopes[i] = term.slope;
+    rows.grounds[i] = term.ground;
+    rows.leasts[i] = ordered_infinity;
+    rows.counts[i] = 0;
+  }
+
+  const uint8_t* row_bytes = task.row_bytes + first * task.stride;
+  const uint8_t* centre_bytes = task.centre_bytes + tile.group * task.padded_k * task.stride;
+  const CentreTerm* terms = task.centre_terms + tile.group * task.padded_k;
+  Candidate* lists = task.lists.entries + first * list_capacity;
+
+  // A step is one slice of one tile of centres. The terms come with the last slice.
+  int next_slice = 0;
+  int64_t next_centre = 0;
+  auto start_step = [&](int stage) {
+    if (next_centre < task.padded_k) {
+      const int slice = next_slice;
+      const int64_t centre = next_centre;
+      uint8_t* place = ring + stage * stage_bytes;
+      copy_slice<Shape::centres, Shape::threads>(
+          place, centre_bytes + centre * task.stride + slice * slice_bytes, task.stride,
+          Shape::centres);
+      if (++next_slice == slices) {
+        if (thread < Shape::centres) {
+          copy_later(place + Shape::centre_slice + thread * 16, terms + centre + thread, 16);
+        }
+        next_slice = 0;
+        next_centre += Shape::centres;
+      }
+      if (!is_resident) {
+        copy_slice<Shape::rows, Shape::threads>(place + Shape::centre_slice + Shape::terms_bytes,
+                                                row_bytes + slice * slice_bytes, task.stride,
+                                                present);
+      }
+    }
+    commit_copies();  // even if empty: groups are counted
+  };
+
+  if (is_resident) {
+    for (int slice = 0; slice < slices; ++slice) {
+      copy_slice<Shape::rows, Shape::threads>(resident + slice * Shape::row_slice,
+                                              row_bytes + slice * slice_bytes, task.stride,
+                                              present);
+    }
+  }
+  for (int stage = 0; stage < Shape::stages - 1; ++stage) start_step(stage);
+
+  const int warp_row = warp / Shape::centre_warps * 64,
+            warp_centre = warp % Shape::centre_warps * 64;
+  WarpSums<Kind> sums = {};
+  int slice = 0, stage = 0, first_centre = 0;
+  while (first_centre < task.padded_k) {
+    wait_for_copies<Shape::stages - 2>();
+    __syncthreads();
+    start_step(stage == 0 ? Shape::stages - 1 : stage - 1);
+    if (slice == 0 && first_centre > 0) {
+      const bool is_long = thread < Shape::rows && rows.counts[thread] > list_capacity / 2;
+      if (__syncthreads_or(is_long)) {
+        shorten_lists<Shape>(rows, lists);
+        __syncthreads();
+      }
+    }
+    const uint8_t* place = ring + stage * stage_bytes;
+    const uint8_t* row_slice = is_resident ? resident + slice * Shape::row_slice
+                                           : place + Shape::centre_slice + Shape::terms_bytes;
+    multiply_slice<Kind>(sums, row_slice + warp_row * slice_bytes,
+                         place + warp_centre * slice_bytes);
+    stage = stage == Shape::stages - 1 ? 0 : stage + 1;
+    if (++slice < slices) continue;
+    slice = 0;
+    const auto* own_terms = reinterpret_cast<const CentreTerm*>(place + Shape::centre_slice);
+    const int column = warp_centre + lane % 4 * 2;
+    take_scores<Kind>(sums, own_terms + column, rows, warp_row + lane / 4, first_centre + column,
+                      lists);
+    first_centre += Shape::centres;
+#pragma unroll
+    for (int i = 0; i < 128; ++i) sums[i / 32][i / 4 % 8][i % 4] = 0;
+  }
+  wait_for_copies<0>();
+  __syncthreads();
+  for (int i = thread; i < present; i += Shape::threads) {
+    // Without any candidate there was no number to compare: whatever it is, it is not for a screen.
+    task.lists.counts[first + i] = rows.counts[i] ? rows.counts[i] : list_capacity + 1;
+    task.lists.limits[first + i] = limit_of(rows, i);
+  }
+}
+
+}  // namespace cloister

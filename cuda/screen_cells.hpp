@@ -1,0 +1,20 @@
+// Cells by the screen: for classes of many rows and centres.
+#pragma once
+
+#include "cell_planes.hpp"
+
+namespace cloister {
+
+// Classes of fewer rows are not screened: a tile of rows would be mostly empty.
+constexpr int64_t fewest_screened_rows = 128;
+// By public shape alone: below, centres padded to whole tiles cost more than all exact scores.
+inline bool shape_is_screened(int64_t d, int64_t k) {
+  return k >= 8 && d >= 32 && d <= int64_t{1} << 17;  // 127^2 times as many fits int32
+}
+
+// cells[i] = g * k + j for the rows of classes with at least fewest_screened_rows; others are left
+// as they are. centres: the partition's, on the device.
+void screen_cells(const int16_t* codes, int64_t n, int64_t d, const Partition& partition,
+                  const int16_t* centres, int32_t* cells, const Execution& execution);
+
+}  // namespace cloister
