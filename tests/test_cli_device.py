@@ -16,7 +16,6 @@ def folder(tmp_path):
 
 @pytest.fixture
 def two_devices(emulated_cuda, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cloister._cuda", emulated_cuda)
     monkeypatch.setenv("CLOISTER_EMULATED_DEVICES", "2")
 
 

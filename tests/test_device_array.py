@@ -1,6 +1,8 @@
 """Arrays on a device: copies, views, rows by index, and other libraries' arrays as they lie."""
 
+import copy
 import gc
+import pickle
 
 import numpy as np
 import pytest
@@ -19,22 +21,22 @@ DTYPES = ("float32", "float64", "float16", "int16", "int32", "int64", "uint32", 
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (5, 7), (4,), (2, 3, 4)])
 def test_there_and_back(rng, dtype, shape):
     array = (rng.normal(size=shape) * 9).astype(dtype)
-    copy = DeviceArray.copy_of(array, 0)
-    assert (copy.shape, copy.dtype, copy.nbytes) == (array.shape, array.dtype, array.nbytes)
-    back = copy.numpy()
+    copied = DeviceArray.copy_of(array, 0)
+    assert (copied.shape, copied.dtype, copied.nbytes) == (array.shape, array.dtype, array.nbytes)
+    back = copied.numpy()
     assert back.dtype == array.dtype
     assert back.tobytes() == array.tobytes()
 
 
 def test_slices_share_memory(rng):
     array = rng.normal(size=(10, 3))
-    copy = DeviceArray.copy_of(array, 0)
-    part = copy[2:7]
+    whole = DeviceArray.copy_of(array, 0)
+    part = whole[2:7]
     assert (part.numpy() == array[2:7]).all()
     part[1:3].fill_from(np.zeros((2, 3)))
     array[3:5] = 0
-    assert (copy.numpy() == array).all()
-    del copy
+    assert (whole.numpy() == array).all()
+    del whole
     gc.collect()
     assert (part.numpy() == array[2:7]).all()
     assert part[4:9].shape == (1, 3)
@@ -174,6 +176,26 @@ def test_cuda_array_interface(rng):
     ):
         with pytest.raises(error, match=message):
             DeviceArray.from_foreign(InterfaceArray(array, **changes))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda a: pickle.loads(pickle.dumps(a))])
+def test_copies_have_memory_of_their_own(rng, copied):
+    array = DeviceArray.copy_of(rng.normal(size=(3, 2)), 0)
+    again = copied(array)
+    assert again.address != array.address
+    assert (again.numpy() == array.numpy()).all()
+    bits = DeviceArray.copy_of(np.array([0x3FC0], np.uint16), 0)
+    halves = DeviceArray((1,), "bfloat16", 0, bits.address, bits)
+    assert copied(halves).dtype_name == "bfloat16"
+    assert copied(halves).numpy() == 1.5
+
+
+def test_arrays_without_memory_lie_on_no_device():
+    class Meta:
+        def __dlpack_device__(self):
+            raise ValueError("Unknown device type meta")
+
+    assert not _backend.is_on_device(Meta())
 
 
 def test_arrays_of_one_call_lie_in_one_place():

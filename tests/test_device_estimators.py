@@ -16,7 +16,6 @@ SEEDED = {"unsafe_noise_seed": 3, "random_state": 5}
 
 @pytest.fixture(autouse=True)
 def two_devices(emulated_cuda, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cloister._cuda", emulated_cuda)
     monkeypatch.setenv("CLOISTER_EMULATED_DEVICES", "2")
 
 

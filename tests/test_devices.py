@@ -31,7 +31,6 @@ def found(monkeypatch):
 
 @pytest.fixture
 def two_devices(emulated_cuda, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cloister._cuda", emulated_cuda)
     monkeypatch.setenv("CLOISTER_EMULATED_DEVICES", "2")
     return emulated_cuda
 

@@ -205,7 +205,7 @@ def _points(rows: Array, on_sphere: bool, first: int) -> Array:
     if not on_sphere:
         return rows
     try:
-        return CentredRows.on_sphere(rows).values
+        return _backend.on_host(CentredRows.on_sphere(rows).values)
     except InvalidInput as error:
         raise InvalidInput(f"in the rows from number {first} on: {error}") from error
 

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
-from cloister._backend import resolve_devices
 from cloister.codes import MAX_FEATURES, CodeGrid
 from cloister.dp_kmeans_fit import KMeansCourse
-from cloister.dp_kmeans_labels import labels_of, mean_distance
+from cloister.dp_kmeans_labels import LabelledModel
 from cloister.dp_kmeans_parameters import (
     check_size,
     check_statement,
@@ -33,18 +32,10 @@ from cloister.privacy.session import (
     public_seed,
     state_guarantee,
 )
-from cloister.private_model import PrivateModel
-from cloister.sources import (
-    Source,
-    as_source,
-    encode_labels,
-    require_rereadable,
-    returned_like,
-    with_features,
-)
+from cloister.sources import as_source, encode_labels, require_rereadable, with_features
 
 
-class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
+class DPKMeans(LabelledModel, ClusterMixin, BaseEstimator):
     """k-means under (epsilon, delta)-differential privacy.
 
     The rows are only ever asked for counts and clipped residual sums of public cells, with noise:
@@ -217,12 +208,10 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
 
         Raises
         ------
-        InvalidInput, InvalidType
+        InvalidInput, InvalidType, DeviceError
             Before anything is spent.
         BudgetExceeded
             Before any row is read, if `budget` cannot pay.
-        DeviceError
-            Before anything is spent, if there is no such `device`.
 
         Notes
         -----
@@ -257,42 +246,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.privacy_ = state_guarantee(release, parameters, transform=transform)
         self.__dict__.pop("labels_", None)  # of an earlier fit
         if compute_labels:
-            self.labels_ = returned_like(X, self._labels(source, parameters.on_invalid))
+            self.labels_ = self._labels(X, source, parameters.on_invalid)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled or copied: all but the owner-side labels."""
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "labels_"}
-
-    def fit_predict(self, X: Any, y: Any = None, **params: Any) -> Any:
-        """Fit, then return owner-side labels; they are exact and may not be released.
-
-        -1 stands for rows that `on_invalid="drop"` left out.
-        """
-        source = as_source(X, devices=resolve_devices(self.device))
-        require_rereadable(source, "call fit alone")
-        self.fit(X)
-        if self.compute_labels:
-            return self.labels_
-        return returned_like(X, self._labels(source, self.on_invalid))
-
-    def predict(self, X: Any) -> Any:
-        """Return the nearest centre of each row, shape (n,); with "cosine" that of least angle.
-
-        Of private rows this is owner-side: exact, and may not be released. int32; of rows on a
-        GPU, an array of their library there, otherwise numpy's.
-
-        Raises
-        ------
-        InvalidInput, InvalidType
-            If `X` is no array of finite rows with the features of the fit.
-        """
-        return returned_like(X, self._labels(self._checked(X), "error"))
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the mean squared distance, or 1 - cos, to the nearest centre; owner-side."""
-        return -mean_distance(self._checked(X), self.cluster_centers_, self.privacy_)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}
@@ -314,6 +269,3 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.n_iter_ = model_value(path, header, "rounds", int)
         stored = model_value(path, header, "plan", dict) if "plan" in header else None
         self.plan_ = None if stored is None else KMeansPlan.of_header(stored)
-
-    def _labels(self, source: Source, on_invalid: str) -> NDArray[np.int32]:
-        return labels_of(source, self.cluster_centers_, self.privacy_, on_invalid)

@@ -83,9 +83,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
     cache : bool, default=True
         Keep the codes of all rows (2 n d bytes), or read the rows anew for every question.
     device : {"cpu", "cuda", "cuda:0", "auto"}, default="cpu"
-        Where rows are encoded and questions answered, with the same bits: the processor, all GPUs,
-        one of them, or GPUs if there are any. Arrays on a GPU need "cuda", and stay there but for
-        a `row_transform`.
+        Where the fit runs, to the same bits: see `DPKMeans`.
     budget : Budget, optional
         The data set's ledger; the whole cost is reserved before any row is read, but for the first
         batch of an iterable, which tells d.
@@ -250,13 +248,11 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
 
         Raises
         ------
-        InvalidInput, InvalidType
+        InvalidInput, InvalidType, DeviceError
             Before anything is spent.
         BudgetExceeded
             Before any row or label is read, if `budget` cannot pay; with `classes=None` the
             labels are read first, for their list.
-        DeviceError
-            Before anything is spent, if there is no such `device`.
 
         Notes
         -----
@@ -295,10 +291,9 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             else:
                 fitted = fit_components(release, grid, rules, seed)
         set_features(self, features)
-        self.classes_ = classes
+        self.classes_, self.transform_ = classes, self.row_transform
         numbers, untilted, plan = fitted
         self._take(numbers if prior is None else numbers.with_class_prior(prior), untilted, plan)
-        self.transform_ = self.row_transform
         self.privacy_ = state_guarantee(
             release, parameters, classes_from_data=from_data, transform=name
         )

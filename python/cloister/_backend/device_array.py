@@ -142,22 +142,26 @@ class DeviceArray:
             raise InvalidInput(f"{self.shape} cannot be reshaped to {shape}: other sizes")
         return type(self)(shape, self.dtype_name, self.device, self.address, self)
 
-    def fill_from(self, array: Any) -> None:
-        """Copy an array of the host or of any device, of the same shape and dtype."""
-        source = array if isinstance(array, DeviceArray) else _native(array)
+    def fill_from(self, array: NDArray[Any]) -> None:
+        """Copy an array of the host, of the same shape and dtype."""
+        source = _native(array)
         if source.shape != self.shape or source.dtype != self.dtype:
             raise InvalidInput(
                 f"an array of shape {self.shape} and {self.dtype} cannot be filled from "
                 f"{source.shape} and {source.dtype}"
             )
-        self._copy(self.address, address_of(source), self.nbytes)
+        self._copy(self.address, source.ctypes.data, self.nbytes)
 
     def numpy(self) -> NDArray[Any]:
         """Return a copy on the host; of bfloat16 as float32, exactly."""
-        out = np.empty(self.shape, self.dtype)
-        self.copy_to(out)
+        out = self._bits()
         if self.dtype_name == "bfloat16":
             return (out.astype(np.uint32) << 16).view(np.float32)
+        return out
+
+    def _bits(self) -> NDArray[Any]:
+        out = np.empty(self.shape, self.dtype)
+        self.copy_to(out)
         return out
 
     def copy_to(self, out: NDArray[Any]) -> None:
@@ -191,6 +195,10 @@ class DeviceArray:
             with using(self.device) as module:
                 module.copy(to, from_, size, 0)
                 module.synchronize(0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the elements: they go to the device of the same number again."""
+        return _restored, (self._bits(), self.dtype_name, self.device)
 
     def __repr__(self) -> str:
         return f"DeviceArray(shape={self.shape}, {self.dtype_name}, cuda:{self.device})"
@@ -226,6 +234,11 @@ class DeviceArray:
         return library.device_kernels().dlpack(
             self.address, list(self.shape), code, bits, self.device, self
         )
+
+
+def _restored(bits: NDArray[Any], dtype: str, device: int) -> DeviceArray:
+    copy = DeviceArray.copy_of(bits, device)
+    return DeviceArray(copy.shape, dtype, device, copy.address, copy)
 
 
 def _native(given: Any) -> NDArray[Any]:

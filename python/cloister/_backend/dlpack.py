@@ -110,7 +110,10 @@ def is_on_device(array: Any) -> bool:
     if isinstance(array, np.ndarray):
         return False
     if hasattr(array, "__dlpack_device__"):
-        return int(array.__dlpack_device__()[0]) == CUDA
+        try:
+            return int(array.__dlpack_device__()[0]) == CUDA
+        except (ValueError, BufferError, RuntimeError):  # no memory at all: torch's "meta" device
+            return False
     return hasattr(array, "__cuda_array_interface__")
 
 

@@ -25,7 +25,7 @@ from cloister.privacy.guarantee import ROW_PURITIES, PrivacyGuarantee
 from cloister.privacy.ledger import Budget, Reservation
 from cloister.privacy.ledger_checks import checked_name
 from cloister.privacy.release import Release
-from cloister.sources import ClassLabels, Source, require_rereadable
+from cloister.sources import ClassLabels, DeviceSource, Source, require_rereadable
 from cloister.version import __version__
 
 # Shares of mu^2 are float64 and may add up to a few units in the last place more than 1. The limit
@@ -220,6 +220,8 @@ def _engine(
     labels: ClassLabels,
 ) -> Engine:
     """Return who answers: the integers are the same, so nothing but speed depends on it."""
+    if isinstance(source, DeviceSource) and source.array.device in devices:
+        devices = (source.array.device,)  # where the rows are, rather than where all GPUs are
     if devices:
         return CudaEngine(
             source,
