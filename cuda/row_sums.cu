@@ -28,13 +28,13 @@ struct Runs {
 template <int width, int vectors, bool aligned>
 struct Columns {
   static constexpr int count = 8 * vectors, tile = width * count;
-  int64_t first, d;
+  int first, d;
 
-  __device__ __forceinline__ Columns(int64_t tile_index, int64_t d_) : d(d_) {
+  __device__ __forceinline__ Columns(int tile_index, int64_t d_) : d(static_cast<int>(d_)) {
     const int lane = static_cast<int>(threadIdx.x) % width;
     first = tile_index * tile + (aligned ? 8 * lane : lane);
   }
-  __device__ __forceinline__ int64_t at(int e) const {
+  __device__ __forceinline__ int at(int e) const {
     return first + (aligned ? e / 8 * 8 * width + e % 8 : e * width);
   }
   // Zeros past the end, and throughout if nothing is wanted.
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(block_threads)
   using OwnColumns = Columns<width, vectors, aligned>;
   constexpr int count = OwnColumns::count, beside = 32 / width;
   constexpr int rows = kind == Rows::plain ? 4 : vectors > 2 ? 1 : 2;
-  const OwnColumns columns(blockIdx.y, task.d);
+  const OwnColumns columns(static_cast<int>(blockIdx.y), task.d);
   const int64_t run = int64_t{blockIdx.x} * block_warps + threadIdx.x / 32;
   const int64_t start = runs.first + run * runs.length;
   const int64_t last = min(int64_t{min(runs.end, *runs.groups.used)}, start + runs.length);
