@@ -53,13 +53,16 @@ class DeviceKernels:
                 seen.append((rows, "rows", ((n - 1) * stride + d) * item if n else 0, False))
             arguments, copies = list(arguments), []
             for place, argument in enumerate(arguments):
-                for host, name, size, writeable in seen:
-                    if host == argument and argument and name in row_arrays:
-                        copy = self._module.allocate(size, 0)
-                        self._module.copy(copy, host, size, 0)
-                        copies.append((copy, host, size, writeable))
-                        arguments[place] = copy
-                        break
+                found = [array for array in seen if array[0] == argument and argument]
+                if not found:
+                    continue
+                seen.remove(found[0])  # an address may come twice: a centre that is the first row
+                host, name, size, writeable = found[0]
+                if name in row_arrays:
+                    copy = self._module.allocate(size, 0)
+                    self._module.copy(copy, host, size, 0)
+                    copies.append((copy, host, size, writeable))
+                    arguments[place] = copy
             try:
                 return getattr(self._module, kernel)(*arguments)
             finally:
