@@ -1,5 +1,5 @@
+#include "clip.cuh"
 #include "count.cuh"
-#include "residual.cuh"
 #include "runtime.hpp"
 
 namespace cloister {

@@ -21,9 +21,7 @@ struct Rows {
   int64_t n, d;
   const int32_t* cells;
   const int16_t* centres;
-  int64_t all_cells;
   const int64_t* group;
-  int64_t groups;
   Clip clip;
 
   Rows part(int64_t first, int64_t count) const {
@@ -164,8 +162,7 @@ void moments(const int16_t* codes, int64_t n, int64_t d, Partition partition, Cl
                                                     : 1;
   const Scratch<unsigned long long> totals(groups * size, stream);
   totals.clear();
-  const Rows rows{codes,           n,      d,   cells.data(), centres.data(), all_cells,
-                  group_of.data(), groups, clip};
+  const Rows rows{codes, n, d, cells.data(), centres.data(), group_of.data(), clip};
   RowGrouping grouping(n, moment == Moment::full ? groups : all_cells, execution);
   Pace pace(execution);
   const int64_t part = most_grouped_rows();

@@ -28,13 +28,13 @@ struct Runs {
 template <int width, int vectors, bool aligned>
 struct Columns {
   static constexpr int count = 8 * vectors, tile = width * count;
-  int64_t first, d;
+  int first, d;
 
-  __device__ __forceinline__ Columns(int64_t tile_index, int64_t d_) : d(d_) {
+  __device__ __forceinline__ Columns(int tile_index, int64_t d_) : d(static_cast<int>(d_)) {
     const int lane = static_cast<int>(threadIdx.x) % width;
     first = tile_index * tile + (aligned ? 8 * lane : lane);
   }
-  __device__ __forceinline__ int64_t at(int e) const {
+  __device__ __forceinline__ int at(int e) const {
     return first + (aligned ? e / 8 * 8 * width + e % 8 : e * width);
   }
   // Zeros past the end, and throughout if nothing is wanted.
@@ -116,61 +116,74 @@ __device__ __forceinline__ void flush(const RowSums& task, const Columns& column
   }
 }
 
-// 32 / width rows lie side by side in a warp, `rows` one after the other in each lane.
+// Residuals of rows whose factors and steps are known; of no row: zeros.
+template <int count>
+__device__ __forceinline__ void clip_prepared(const Prepared& prepared, int32_t row, bool wanted,
+                                              int32_t (&values)[count]) {
+  const double factor = wanted ? prepared.factors[row] : 0.0;
+  const int steps = wanted ? prepared.steps[row] : 0;
+#pragma unroll
+  for (int e = 0; e < count; ++e) {
+    values[e] = after_steps(rounded_product(as_double(values[e]), factor), steps);
+  }
+}
+
+// What the next rows of a cell, at positions from `position` to before `end`, add: 32 / width of
+// them lie side by side in a warp, `rows` one after the other in each lane. All lanes take part.
+template <int width, Rows kind, int rows, class Columns>
+__device__ __forceinline__ void read_values(const RowSums& task, const Runs& runs,
+                                            const Prepared& prepared, const Columns& columns,
+                                            const int32_t (&centre)[Columns::count],
+                                            int64_t position, int64_t end,
+                                            int32_t (&values)[rows][Columns::count]) {
+  bool wanted[rows];
+  int32_t row[rows];
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    const int64_t own = position + r * (32 / width) + static_cast<int>(threadIdx.x) % 32 / width;
+    wanted[r] = own < end;
+    row[r] = wanted[r] ? runs.groups.order[own] : 0;
+  }
+#pragma unroll
+  for (int r = 0; r < rows; ++r) {
+    columns.load(task.codes + row[r] * task.d, wanted[r], values[r]);
+  }
+  if constexpr (kind != Rows::plain) {
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
+#pragma unroll
+      for (int e = 0; e < Columns::count; ++e) {
+        values[r][e] = wanted[r] ? values[r][e] - centre[e] : 0;
+      }
+      if constexpr (kind == Rows::prepared) clip_prepared(prepared, row[r], wanted[r], values[r]);
+    }
+  }
+  if constexpr (kind == Rows::clipped) clip_rows<width>(values, task.clip);
+}
+
 template <int width, int vectors, bool aligned, Rows kind>
 __global__ void __launch_bounds__(block_threads)
     sum_runs(RowSums task, Runs runs, Prepared prepared) {
   using OwnColumns = Columns<width, vectors, aligned>;
-  constexpr int count = OwnColumns::count, beside = 32 / width;
-  constexpr int rows = kind == Rows::plain ? 4 : vectors > 2 ? 1 : 2;
-  const OwnColumns columns(blockIdx.y, task.d);
+  constexpr int count = OwnColumns::count, rows = kind == Rows::plain ? 4 : vectors > 2 ? 1 : 2;
+  const OwnColumns columns(static_cast<int>(blockIdx.y), task.d);
   const int64_t run = int64_t{blockIdx.x} * block_warps + threadIdx.x / 32;
   const int64_t start = runs.first + run * runs.length;
   const int64_t last = min(int64_t{min(runs.end, *runs.groups.used)}, start + runs.length);
+  const bool squares = kind != Rows::plain && task.summed != Summed::values;
 
   for (int64_t position = start; position < last;) {
     const int64_t cell = runs.cells[runs.groups.order[position]];
     const int64_t end = min(last, int64_t{runs.groups.ends[cell]});
-    int32_t sums[count] = {}, centre[count];
+    int32_t sums[count] = {}, centre[count] = {};
     if constexpr (kind != Rows::plain) columns.load(task.centres + cell * task.d, true, centre);
-    for (; position < end; position += beside * rows) {
+    for (; position < end; position += 32 / width * rows) {
       int32_t values[rows][count];
-      bool wanted[rows];
-      int32_t row[rows];
-#pragma unroll
-      for (int r = 0; r < rows; ++r) {
-        const int64_t own = position + r * beside + static_cast<int>(threadIdx.x) % 32 / width;
-        wanted[r] = own < end;
-        row[r] = wanted[r] ? runs.groups.order[own] : 0;
-      }
-#pragma unroll
-      for (int r = 0; r < rows; ++r) {
-        columns.load(task.codes + row[r] * task.d, wanted[r], values[r]);
-      }
-      if constexpr (kind != Rows::plain) {
-#pragma unroll
-        for (int r = 0; r < rows; ++r) {
-#pragma unroll
-          for (int e = 0; e < count; ++e) values[r][e] = wanted[r] ? values[r][e] - centre[e] : 0;
-        }
-      }
-      if constexpr (kind == Rows::clipped) clip_rows<width>(values, task.clip);
-      if constexpr (kind == Rows::prepared) {
-#pragma unroll
-        for (int r = 0; r < rows; ++r) {
-          const double factor = wanted[r] ? prepared.factors[row[r]] : 0.0;
-          const int steps = wanted[r] ? prepared.steps[row[r]] : 0;
-#pragma unroll
-          for (int e = 0; e < count; ++e) {
-            values[r][e] = after_steps(rounded_product(as_double(values[r][e]), factor), steps);
-          }
-        }
-      }
+      read_values<width, kind>(task, runs, prepared, columns, centre, position, end, values);
 #pragma unroll
       for (int r = 0; r < rows; ++r) {
 #pragma unroll
         for (int e = 0; e < count; ++e) {
-          const bool squares = kind != Rows::plain && task.summed != Summed::values;
           sums[e] += squares ? values[r][e] * values[r][e] : values[r][e];
         }
       }
