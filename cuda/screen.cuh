@@ -41,10 +41,11 @@ __device__ __forceinline__ float from_ordered(int32_t bits) {
 constexpr int32_t ordered_infinity = 0x7f800000;
 constexpr float largest_float = 0x1.fffffep127f;
 
-template <int row_warps>
+// Blocks of eight warps have a processor to themselves; of four, two blocks share it.
+template <int row_warps, int centre_warps_>
 struct ScreenShape {
-  static constexpr int warps = 8, threads = 32 * warps, stages = 3;
-  static constexpr int centre_warps = warps / row_warps;
+  static constexpr int centre_warps = centre_warps_, warps = row_warps * centre_warps;
+  static constexpr int threads = 32 * warps, stages = 3;
   static constexpr int rows = 64 * row_warps, centres = 64 * centre_warps;
   static constexpr int row_slice = rows * slice_bytes, centre_slice = centres * slice_bytes;
   static constexpr int terms_bytes = centres * sizeof(CentreTerm);
@@ -143,6 +144,31 @@ __device__ __forceinline__ void append(float (&scores)[16], const CentreTerm* te
   }
 }
 
+// Of the eight rows of four neighbouring lanes, each of which knows a least upper bound of theirs:
+// lane q takes rows 2q and 2q + 1, and all learn the limits.
+__device__ __forceinline__ void share_limits(const float (&leasts)[8], const RowNumbers& rows,
+                                             int first_row, float (&limits)[8]) {
+  const bool is_high = threadIdx.x & 2, is_odd = threadIdx.x & 1;
+  float fours[4], own[2];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float other = __shfl_xor_sync(whole_warp, is_high ? leasts[i] : leasts[i + 4], 2);
+    fours[i] = min(is_high ? leasts[i + 4] : leasts[i], other);
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const float other = __shfl_xor_sync(whole_warp, is_odd ? fours[i] : fours[i + 2], 1);
+    const float least = min(is_odd ? fours[i + 2] : fours[i], other);
+    const int row = first_row + (static_cast<int>(threadIdx.x) % 4 * 2 + i) * 8;
+    const float before = from_ordered(atomicMin(rows.leasts + row, ordered(least)));
+    own[i] = limit_of(min(least, before), rows.grounds[row]);
+  }
+#pragma unroll
+  for (int slot = 0; slot < 8; ++slot) {
+    limits[slot] = __shfl_sync(whole_warp, own[slot % 2], slot / 2, 4);
+  }
+}
+
 // A warp's square: takes the least upper bound of each row into account, then finds candidates.
 // first_row is of the block, centre of the group; both of the first that this lane holds.
 template <class Kind>
@@ -168,20 +194,16 @@ __device__ __forceinline__ void take_scores(const WarpSums<Kind>& sums, const Ce
       leasts[slot] = min(leasts[slot], __fmaf_rn(slopes[slot], term.norm, score));
     }
   }
+  float limits[8];
+  share_limits(leasts, rows, first_row, limits);
 #pragma unroll
   for (int slot = 0; slot < 8; ++slot) {
     const int row = first_row + slot * 8;
-    float least = min(leasts[slot], __shfl_xor_sync(whole_warp, leasts[slot], 1));
-    least = min(least, __shfl_xor_sync(whole_warp, least, 2));
-    if (threadIdx.x % 4 == 0) {
-      least = min(least, from_ordered(atomicMin(rows.leasts + row, ordered(least))));
-    }
-    const float limit = limit_of(__shfl_sync(whole_warp, least, 0, 4), rows.grounds[row]);
     // None of the 16 can be within the limit else: bounds are 2 r apart, but for roundings, which
     // are less than r / 8 each.
     const float apart = __fmul_rn(2.5f * slopes[slot], largest_norm);
-    if (leasts[slot] <= __fadd_ru(limit, apart)) {
-      append(scores[slot], terms, slopes[slot], limit, centre, rows.counts + row,
+    if (leasts[slot] <= __fadd_ru(limits[slot], apart)) {
+      append(scores[slot], terms, slopes[slot], limits[slot], centre, rows.counts + row,
              lists + int64_t{row} * list_capacity);
     }
   }
@@ -206,10 +228,9 @@ __device__ __forceinline__ void shorten_lists(const RowNumbers& rows, Candidate*
   }
 }
 
-template <class Kind, int row_warps>
-__global__ void __launch_bounds__(256, 1)
+template <class Kind, class Shape>
+__global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
     screen_rows(const ScreenTask task, const RowTile* tiles, int slices, bool is_resident) {
-  using Shape = ScreenShape<row_warps>;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int parts = screen_tile_rows / Shape::rows;  // blocks that share a RowTile
   const RowTile tile = tiles[blockIdx.x / parts];
