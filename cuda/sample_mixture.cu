@@ -1,40 +1,12 @@
 // Rows of a Gaussian mixture: normals times factors for the rows of a covariance together, then
 // scales and means.
-#include <limits>
-
-#include "normal.cuh"
 #include "prefix_sums.hpp"
+#include "sample_mixture.cuh"
 
 namespace cloister {
 namespace {
 
 constexpr int block_threads = 256;
-constexpr int tile_rows = 128, tile_columns = 64, slab = 16;  // of a block that multiplies
-constexpr int own_rows = 8, own_columns = 4;                  // of a thread of it
-static_assert(block_threads == tile_rows / own_rows * (tile_columns / own_columns));
-
-// All pointers are the device's.
-struct Sampling {
-  PhiloxKeys keys;
-  int64_t first_row, d, rank;
-  const float* means;
-  const float* factors;
-  const float* scales;
-  const int64_t* covariance_of;
-  bool has_quads;  // four columns make an aligned store of 16 bytes, and one block of normals
-};
-
-// What a call works on: rows in places of their own, those of a covariance together from a multiple
-// of tile_rows on. order[p] is the row in place p, -1: none; null: every row keeps its place.
-struct Places {
-  const int32_t* order;
-  int64_t count, rows;
-};
-
-__device__ __forceinline__ int64_t row_at(const Places& places, int64_t place) {
-  if (!places.order) return place < places.rows ? place : -1;
-  return places.order[place];
-}
 
 __global__ void __launch_bounds__(block_threads)
     find_largest(const int32_t* values, int64_t n, int32_t* largest) {
@@ -61,127 +33,6 @@ __global__ void __launch_bounds__(block_threads)
   if (i >= n) return;
   const int64_t covariance = covariance_of[components[i]];
   order[starts[covariance] + atomicAdd(left + covariance, -1) - 1] = static_cast<int32_t>(i);
-}
-
-// normals[t * places + p] = z_t of the row in place p, t < rank.
-__global__ void __launch_bounds__(block_threads)
-    fill_normals(Sampling task, Places places, float* normals) {
-  const int64_t place = int64_t{blockIdx.x} * block_threads + threadIdx.x;
-  if (place >= places.count) return;
-  const int64_t row = row_at(places, place);
-  for (int64_t t = 4 * int64_t{blockIdx.y}; t < task.rank; t += 4 * int64_t{gridDim.y}) {
-    float4 z = make_float4(0, 0, 0, 0);
-    if (row >= 0) {
-      z = normal_block(static_cast<uint64_t>(task.first_row + row), static_cast<uint32_t>(t / 4),
-                       task.keys);
-    }
-    const float own[4] = {z.x, z.y, z.z, z.w};
-    for (int c = 0; c < 4 && t + c < task.rank; ++c)
-      normals[(t + c) * places.count + place] = own[c];
-  }
-}
-
-// The part of normals and factors that a block multiplies next.
-struct Slab {
-  alignas(16) float normals[slab][tile_rows];
-  alignas(16) float factors[slab][tile_columns];
-};
-
-// Returns whether a factor that this thread copied is not zero.
-__device__ __forceinline__ bool fill_slab(Slab& out, const Sampling& task, const Places& places,
-                                          const float* normals, const float* factors, int64_t first,
-                                          int64_t place, int64_t column) {
-  const int thread = static_cast<int>(threadIdx.x);
-  constexpr int quads = tile_rows / 4;
-#pragma unroll
-  for (int i = thread; i < slab * quads; i += block_threads) {
-    const int64_t t = first + i / quads;
-    float4 four = make_float4(0, 0, 0, 0);
-    if (t < task.rank) {
-      four = *reinterpret_cast<const float4*>(normals + t * places.count + place + 4 * (i % quads));
-    }
-    *reinterpret_cast<float4*>(&out.normals[i / quads][4 * (i % quads)]) = four;
-  }
-  bool any = false;
-#pragma unroll
-  for (int i = thread; i < slab * tile_columns; i += block_threads) {
-    const int64_t t = first + i / tile_columns, j = column + i % tile_columns;
-    const float factor = t < task.rank && j < task.d ? factors[t * task.d + j] : 0.0f;
-    out.factors[i / tile_columns][i % tile_columns] = factor;
-    any |= factor != 0.0f;
-  }
-  return any;
-}
-
-// sums += the slab's products, t in order.
-__device__ __forceinline__ void multiply_slab(const Slab& slab_of, int64_t steps, int row,
-                                              int column, float (&sums)[own_rows][own_columns]) {
-#pragma unroll 4
-  for (int t = 0; t < steps; ++t) {
-    const float4 low = *reinterpret_cast<const float4*>(&slab_of.normals[t][row]);
-    const float4 high = *reinterpret_cast<const float4*>(&slab_of.normals[t][row + 4]);
-    const float4 four = *reinterpret_cast<const float4*>(&slab_of.factors[t][column]);
-    const float z[own_rows] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-    const float factor[own_columns] = {four.x, four.y, four.z, four.w};
-#pragma unroll
-    for (int r = 0; r < own_rows; ++r) {
-#pragma unroll
-      for (int c = 0; c < own_columns; ++c) sums[r][c] = __fmaf_rn(z[r], factor[c], sums[r][c]);
-    }
-  }
-}
-
-// mean + deviation, of which -0 counts as +0.
-__device__ __forceinline__ float around(float mean, float deviation) {
-  return __fadd_rn(mean, __fadd_rn(deviation, 0.0f));
-}
-
-__device__ __forceinline__ void store_quad(float* out, const float (&values)[4]) {
-  *reinterpret_cast<float4*>(out) = make_float4(values[0], values[1], values[2], values[3]);
-}
-
-// Normals times factors, to which finish_rows adds if there are scales; else the means are added
-// here. Slabs of zero factors, half of a Cholesky factor's, are left out: that changes the sign of
-// a zero at most, which `around` drops.
-__global__ void __launch_bounds__(block_threads)
-    multiply(Sampling task, Places places, const float* normals, const int32_t* components,
-             float* out) {
-  __shared__ Slab shared;
-  const int64_t column_tiles = (task.d + tile_columns - 1) / tile_columns;
-  const int64_t place = blockIdx.x / column_tiles * tile_rows;
-  const int64_t column = blockIdx.x % column_tiles * tile_columns;
-  const int64_t any_row = row_at(places, place);
-  if (any_row < 0) return;  // the places of a tile are filled from its start
-  const int64_t covariance = task.covariance_of[components[any_row]];
-  const float* factors = task.factors + covariance * task.rank * task.d;
-  constexpr int across = tile_columns / own_columns;
-  const int own_row = static_cast<int>(threadIdx.x) / across * own_rows;
-  const int own_column = static_cast<int>(threadIdx.x) % across * own_columns;
-  float sums[own_rows][own_columns] = {};
-  for (int64_t first = 0; first < task.rank; first += slab) {
-    __syncthreads();
-    const bool any = fill_slab(shared, task, places, normals, factors, first, place, column);
-    if (!__syncthreads_or(any)) continue;
-    const int64_t steps = min(int64_t{slab}, task.rank - first);
-    multiply_slab(shared, steps, own_row, own_column, sums);
-  }
-  const int64_t j = column + own_column;
-  for (int r = 0; r < own_rows; ++r) {
-    const int64_t row = row_at(places, place + own_row + r);
-    if (row < 0 || j >= task.d) continue;
-    if (!task.scales) {
-      const float* mean = task.means + components[row] * task.d + j;
-      for (int c = 0; c < own_columns && j + c < task.d; ++c) {
-        sums[r][c] = around(mean[c], sums[r][c]);
-      }
-    }
-    float* own = out + row * task.d + j;
-    if (task.has_quads) {
-      store_quad(own, sums[r]);
-    } else {
-      for (int c = 0; c < own_columns && j + c < task.d; ++c) own[c] = sums[r][c];
-    }
-  }
 }
 
 // What a row has from column 0 on; columns of the normals' blocks may start before.
@@ -219,28 +70,23 @@ __device__ __forceinline__ void finish_quad(const Sampling& task, const Finished
   }
 }
 
-// A thread takes some of the quads of columns, each of one block of normals, of rows that are
-// `stride` apart; 2^column_bits threads take a row.
-constexpr int rows_of_thread = 8;
+// A thread takes some of the quads of columns of a row, each of one block of normals; 2^column_bits
+// threads take a row.
 template <bool has_quads>
 __global__ void __launch_bounds__(block_threads)
     finish_rows(Sampling task, int64_t n, int column_bits, const int32_t* components, float* out) {
-  const int stride = block_threads >> column_bits;
-  const int64_t begin = int64_t{blockIdx.x} * rows_of_thread * stride;
-  const int64_t end = min(begin + rows_of_thread * stride, n);
+  const int64_t row = (int64_t{blockIdx.x} * block_threads + threadIdx.x) >> column_bits;
+  if (row >= n) return;
+  const int64_t component = components[row];
+  const FinishedRow own{static_cast<uint64_t>(task.first_row + row),
+                        task.means + component * task.d,
+                        task.scales + task.covariance_of[component] * task.d, out + row * task.d};
   const uint32_t lane = threadIdx.x & ((1u << column_bits) - 1);
-  const uint32_t first_block = static_cast<uint32_t>(task.rank / 4) + lane;
-  const int64_t first = 4 * int64_t{lane} - task.rank % 4;
-  for (int64_t row = begin + (threadIdx.x >> column_bits); row < end; row += stride) {
-    const int64_t component = components[row];
-    const FinishedRow own{static_cast<uint64_t>(task.first_row + row),
-                          task.means + component * task.d,
-                          task.scales + task.covariance_of[component] * task.d, out + row * task.d};
-    uint32_t block = first_block;
-    for (int64_t j = first; j < task.d; j += int64_t{4} << column_bits) {
-      finish_quad<has_quads>(task, own, block, j);
-      block += 1u << column_bits;
-    }
+  uint32_t block = static_cast<uint32_t>(task.rank / 4) + lane;
+  const int64_t stride = int64_t{4} << column_bits;
+  for (int64_t j = 4 * int64_t{lane} - task.rank % 4; j < task.d; j += stride) {
+    finish_quad<has_quads>(task, own, block, j);
+    block += 1u << column_bits;
   }
 }
 
@@ -265,15 +111,14 @@ struct Grouping {
   }
 };
 
-// Rows of one step: many of each covariance, and few enough for their normals, and for one
-// covariance also what is written, to stay in the cache.
+// Rows of one step: some milliseconds, and a few tiles of each covariance if their normals leave
+// room for that.
 int64_t rows_of_step(int64_t d, int64_t rank, int64_t covariances) {
-  const int64_t row_bytes = (rank > 0 ? rank + d : d) * int64_t{sizeof(float)};
-  if (rank == 0) return std::max<int64_t>(1, step_work(int64_t{1} << 33) / row_bytes);
-  const int64_t cached = device_limits().cache_bytes / 2 / row_bytes;
-  const int64_t grouped = covariances > 1 ? 8 * tile_rows * covariances : 8 * tile_rows;
-  const int64_t most = std::max<int64_t>(1, step_work(int64_t{1} << 31) / row_bytes);
-  return std::clamp<int64_t>(std::max(cached, grouped), 1, std::max<int64_t>(tile_rows, most));
+  const int64_t row_bytes = (rank + d) * int64_t{sizeof(float)};
+  const int64_t most = std::max<int64_t>(1, step_work(int64_t{1} << 33) / row_bytes);
+  if (rank == 0) return most;
+  const int64_t usual = most / 8, wanted = 4 * tile_rows * covariances;
+  return std::max<int64_t>(4 * tile_rows, std::min(std::max(usual, wanted), most));
 }
 
 int bits_of_row(int64_t d) {
@@ -304,16 +149,12 @@ void sample_steps(Sampling task, int64_t n, int64_t covariances, const int32_t* 
     float* rows = out + first * d;
     if (rank > 0) {
       const Places placed = grouping.group(task, count, own, execution);
-      launch(fill_normals,
-             {divide_up(placed.count, block_threads), std::min<int64_t>(divide_up(rank, 4), 1024)},
-             block_threads, 0, execution, task, placed, normals.data());
-      launch(multiply, {placed.count / tile_rows * divide_up(d, tile_columns)}, block_threads, 0,
-             execution, task, placed, normals.data(), own, rows);
+      multiply_normals(task, placed, normals.data(), own, rows, execution);
     }
     if (task.scales) {
       auto* const finish = task.has_quads ? finish_rows<true> : finish_rows<false>;
-      launch(finish, {divide_up(count, rows_of_thread * (block_threads >> bits))}, block_threads, 0,
-             execution, task, count, bits, own, rows);
+      launch(finish, {divide_up(count, block_threads >> bits)}, block_threads, 0, execution, task,
+             count, bits, own, rows);
     }
     pace.step();
   }
