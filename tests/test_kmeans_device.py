@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from cloister import KMeans, device_centred_rows
+from cloister import KMeans, device_windows
 from cloister._backend import DeviceArray
 from cloister.centred_rows import CentredRows
+from cloister.device_centred_rows import placed_on
 from cloister.errors import DeviceError, InvalidInput, InvalidType
 
 pytestmark = pytest.mark.usefixtures("emulated_cuda")
@@ -62,19 +63,31 @@ def test_other_dtypes_of_the_host(rows, dtype):
 
 
 def test_rows_larger_than_the_devices_memory_are_streamed(rows, monkeypatch):
-    monkeypatch.setattr(device_centred_rows, "_WINDOW_BYTES", 1)  # one block of candidates
+    monkeypatch.setattr(device_windows, "_WINDOW_BYTES", 1)  # one block of candidates
     whole = fitted(rows, "cpu")
     monkeypatch.setenv("CLOISTER_EMULATED_MEMORY", str(rows.nbytes * 4))
-    resident = device_centred_rows.placed_on((0,), centred(rows))
+    resident = placed_on((0,), centred(rows))
     assert isinstance(resident.values, DeviceArray)
     del resident
-    monkeypatch.setenv("CLOISTER_EMULATED_MEMORY", str(rows.nbytes + 200_000))
-    streamed = device_centred_rows.placed_on((0,), centred(rows))
+    monkeypatch.setenv("CLOISTER_EMULATED_MEMORY", str(rows.nbytes))
+    streamed = placed_on((0,), centred(rows))
     assert streamed.values is rows
-    assert streamed.page_lock.is_locked
+    assert streamed.windows.page_lock.is_locked
+    monkeypatch.delenv("CLOISTER_EMULATED_MEMORY")
+    monkeypatch.setattr(device_windows, "_ROOM", 1)  # nothing fits
     model = fitted(rows, "cuda")
     assert_equal(model, whole)
     assert (model.transform(rows) == whole.transform(rows)).all()
+
+
+@pytest.mark.parametrize("room", [8, 1])
+def test_codes_of_files(rows, tmp_path, monkeypatch, room):
+    """Rows that are not resident are clustered as codes, kept on the device or streamed to it."""
+    monkeypatch.setattr(device_windows, "_WINDOW_BYTES", 1)
+    np.save(tmp_path / "rows.npy", rows)
+    host = fitted(str(tmp_path / "rows.npy"), "cpu")
+    monkeypatch.setattr(device_windows, "_ROOM", room)  # 1: nothing fits
+    assert_equal(fitted(str(tmp_path / "rows.npy"), "cuda"), host)
 
 
 def centred(rows):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.utils import assert_all_finite
 
 from cloister import _backend
-from cloister._backend import ClosestState, DeviceArray, RowArray
+from cloister._backend import ClosestState, DeviceArray, RowArray, on_host
 from cloister.errors import InvalidInput
 
 Array = npt.NDArray[Any]
@@ -29,7 +29,7 @@ class CentredRows:
     ``values`` is the caller's own array where that is float32 and C-contiguous.
     """
 
-    values: RowArray
+    values: Any  # an array of the host, or a DeviceArray
     shift: Array | None
     spread: float  # the largest absolute coordinate of a point
     screened: _backend.ScreenedRows | None = None  # the points as codes, where that pays
@@ -50,7 +50,7 @@ class CentredRows:
             return cls._ready(X, centre, _checked_ranges(X, name), name)
         values = np.empty(X.shape, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # reported by the next line
-            np.subtract(X, centre, out=values, dtype=np.float64, casting="same_kind")
+            np.subtract(on_host(X), centre, out=values, dtype=np.float64, casting="same_kind")
         return cls(values, None, _checked_spread(name, values.min(), values.max()))
 
     @classmethod
@@ -60,7 +60,7 @@ class CentredRows:
             ranges = _checked_ranges(X, "X")
             return cls._ready(X, ranges.mean.astype(np.float32), ranges, "X"), ranges.mean
         with np.errstate(over="ignore", invalid="ignore"):  # reported with the rows' spread
-            mean = X.mean(axis=0, dtype=np.float64)
+            mean = on_host(X).mean(axis=0, dtype=np.float64)
             return cls.around(X, mean.astype(np.float32)), mean
 
     @classmethod
@@ -160,7 +160,7 @@ def _checked_ranges(X: RowArray, name: str) -> _backend.ColumnRanges:
     if ranges is not None:
         return ranges
     try:
-        assert_all_finite(_backend.on_host(X), estimator_name="KMeans", input_name=name)
+        assert_all_finite(on_host(X), estimator_name="KMeans", input_name=name)
     except ValueError as error:
         raise InvalidInput(str(error)) from error
     raise InvalidInput(f"{name} contains NaN or infinity: drop such rows or mend them")

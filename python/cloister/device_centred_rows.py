@@ -1,54 +1,50 @@
 """Rows for k-means on a device: `CentredRows` whose questions the device's kernels answer."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from cloister import _backend
-from cloister._backend import CANDIDATE_BLOCK, ClosestState, DeviceArray, RowArray
+from cloister._backend import ClosestState, DeviceArray, RowArray
 from cloister.centred_rows import Array, CentredRows
+from cloister.device_windows import DeviceWindows
 from cloister.errors import InvalidInput, InvalidType
 from cloister.parameters import check_features, feature_attributes, set_features
 
-_WINDOW_BYTES = 1 << 28  # of the host's rows on their way to the device at a time
 _DISTANCES = 1 << 26  # of rows to all centres, held on the device at a time
-_ROOM = 8  # this part of a device's memory is left to labels, states and kernels
 
 
 @dataclass(frozen=True)
 class DeviceCentredRows(CentredRows):
-    """The points ``values - shift``, asked about on a device.
+    """The points ``values - shift``, asked about on a device; answers are the host's bits.
 
-    ``values`` lies there if it fits. Otherwise it stays on the host, page-locked, and every
-    question streams it: one window is copied while the kernels look at the one before. Answers
-    are the host's bits.
+    ``values`` lies there if it fits, otherwise on the host: see `DeviceWindows`.
     """
 
-    device: int = 0
-    page_lock: _backend.PageLock | None = None
+    windows: DeviceWindows | None = None
 
     @classmethod
     def of(cls, rows: CentredRows, device: int) -> Self:
-        """Take rows of the host or of a device; those of the host are copied to `device`.
+        """Take rows of the host, which are copied to `device`, or of a device.
 
         Raises
         ------
         DeviceError
             If the device fails.
         """
-        values: RowArray = rows.values
-        page_lock = None
-        if isinstance(values, DeviceArray):
-            device = values.device
-        else:
-            free, whole = _backend.free_memory(device)
-            if values.nbytes + whole // _ROOM <= free:
-                values = DeviceArray.copy_of(values, device)
-            else:
-                page_lock = _backend.PageLock(values, device)
-        return cls(values, rows.shift, rows.spread, None, device, page_lock)
+        windows = DeviceWindows(rows.values, device)
+        return cls(windows.values, rows.shift, rows.spread, None, windows)
+
+    @property
+    def device(self) -> int:
+        """Number of the GPU."""
+        return self._windows.device
+
+    @property
+    def _windows(self) -> DeviceWindows:
+        assert self.windows is not None  # only `of` makes such rows
+        return self.windows
 
     def take(self, indices: Array) -> Array:
         """Return points as a float32 array of the host, of shape (len(indices), d)."""
@@ -73,8 +69,8 @@ class DeviceCentredRows(CentredRows):
         """Fill the outputs of the nearest kernel; those of the host are copied back to it."""
         moved = 0
         by_row = {name: outputs.pop(name, None) for name in ("labels", "distances", "weights")}
-        for here, values in self._windows():
-            lent = {name: self._lent(array, here) for name, array in by_row.items()}
+        for here, values in self._windows:
+            lent: dict[str, Any] = {name: self._lent(by_row[name], here) for name in by_row}
             changes = _backend.nearest(values, centres, shift=self.shift, **lent, **outputs)
             moved += changes.moved
             for name in ("labels", "distances"):
@@ -84,7 +80,7 @@ class DeviceCentredRows(CentredRows):
     def all_distances(self, centres: Array, out: Array) -> None:
         """Fill `out`, float32 of shape (n, k) on the host, with squared distances."""
         step = max(1, _DISTANCES // len(centres))
-        for window, values in self._windows():
+        for window, values in self._windows:
             for first in range(0, len(values), step):
                 part = values[first : first + step]
                 found = DeviceArray.empty((len(part), len(centres)), np.float32, self.device)
@@ -108,21 +104,9 @@ class DeviceCentredRows(CentredRows):
                 weights=None if weights is None else weights[here],
                 **options,
             )
-            for here, values in self._windows()
+            for here, values in self._windows
         ]
         return np.concatenate(parts)
-
-    def _windows(self) -> Iterator[tuple[slice, DeviceArray]]:
-        """Yield consecutive rows on the device: all at once, or as many as are on their way."""
-        if isinstance(self.values, DeviceArray):
-            yield slice(0, len(self)), self.values
-            return
-        row_bytes = self.values[:1].nbytes
-        # Windows begin where blocks of candidates do, which are added up in order.
-        rows = max(1, _WINDOW_BYTES // row_bytes // CANDIDATE_BLOCK) * CANDIDATE_BLOCK
-        windows = [slice(first, first + rows) for first in range(0, len(self), rows)]
-        arrays = [self.values[window] for window in windows]
-        yield from zip(windows, _backend.uploads(arrays, self.device), strict=True)
 
     def _lent(self, array: RowArray | None, here: slice) -> DeviceArray | None:
         if array is None or isinstance(array, DeviceArray):
@@ -140,8 +124,7 @@ def placed_on(devices: _backend.Devices, rows: CentredRows) -> CentredRows:
     return DeviceCentredRows.of(rows, devices[0]) if devices else rows
 
 
-
-def checked_on_device(model: Any, X: DeviceArray, *, reset: bool) -> Any:
+def checked_on_device(model: Any, X: DeviceArray, *, reset: bool) -> DeviceArray:
     """Return rows on a device for a KMeans, which notes their features with `reset`.
 
     Raises

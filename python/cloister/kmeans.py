@@ -77,7 +77,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         Means of the clusters; unit vectors with the cosine metric.
     labels_ : int32 array of shape (n,)
         Nearest centre of each training row, ties to the smallest: what `predict` returns. Of rows
-        on a GPU an array of their library there; all else is numpy's.
+        on a GPU these are their library's, and there; all else is numpy's.
     inertia_ : float
         Sum of squared distances to the nearest centre; with the cosine metric, of one minus
         the cosine.
@@ -148,8 +148,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         X, source = resident_or_source(X, cache=check_flag("cache", self.cache), devices=devices)
         if source is not None:
             refuse_weights(sample_weight)
-            fit_codes(self, X, source, n_init)
-            self._warn_of_duplicates(self.labels_)
+            self._warn_of_duplicates(fit_codes(self, X, source, n_init, devices))
             return self
         data = self._validated(X, reset=True)
         if len(data) < self.n_clusters:
@@ -189,7 +188,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return self
 
     def predict(self, X: npt.ArrayLike) -> Any:
-        """Return the nearest centre of each row of `X`, an int32 array of shape (n,)."""
+        """Return the nearest centre of each row, an int32 array of shape (n,)."""
         return returned_like(X, assigned(self, X)[0])
 
     def transform(self, X: npt.ArrayLike) -> Any:
@@ -222,7 +221,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _validated(self, X: npt.ArrayLike | DeviceArray, *, reset: bool) -> Array:
+    def _validated(self, X: npt.ArrayLike | DeviceArray, *, reset: bool) -> Any:
         if isinstance(X, DeviceArray):
             return checked_on_device(self, X, reset=reset)
         accepted = [np.float64, np.float32, np.float16]
@@ -238,11 +237,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise InvalidInput(str(error)) from error
         return data
 
-    def _rows(self, data: Array) -> CentredRows:
-        if self.metric == "cosine":
-            rows = CentredRows.on_sphere(on_host(data))
-        else:
-            rows = CentredRows.around(data, self._shift)
+    def _rows(self, data: Any) -> CentredRows:
+        is_cosine = self.metric == "cosine"
+        on_sphere, around = CentredRows.on_sphere, CentredRows.around
+        rows = on_sphere(on_host(data)) if is_cosine else around(data, self._shift)
         return placed_on(resolve_devices(self.device), rows)
 
     def _fitted_rows(self, X: npt.ArrayLike) -> CentredRows:
@@ -268,8 +266,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if not np.isfinite(centres).all():
             raise InvalidInput("init contains NaN or infinity: pass finite centres")
         if self.metric == "cosine":
-            return CentredRows.on_sphere(centres, "init").values
-        return CentredRows.around(centres, self._shift, "init").values
+            start = CentredRows.on_sphere(centres, "init")
+        else:
+            start = CentredRows.around(centres, self._shift, "init")
+        return np.asarray(start.values)
 
     def _assign(self, rows: CentredRows, centres: Array) -> tuple[Array, Array]:
         """Return labels and squared distances, for fit and predict alike."""

@@ -26,9 +26,7 @@ from cloister.sources import (
 )
 
 
-def resident_or_source(
-    X: Any, *, cache: bool, devices: Devices = ()
-) -> tuple[Any, Source | None]:
+def resident_or_source(X: Any, *, cache: bool, devices: Devices = ()) -> tuple[Any, Source | None]:
     """Return rows that lie in memory as they are, and None; of others, a source that rereads them.
 
     Rows on a device, where there are `devices`, stay there.
@@ -53,8 +51,8 @@ def resident_or_source(
     return np.concatenate(parts), None
 
 
-def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
-    """Set the attributes of a fit, from int16 codes of the rows.
+def fit_codes(model: Any, X: Any, source: Source, n_init: int, devices: Devices = ()) -> Array:
+    """Set the attributes of a fit, from int16 codes of the rows; return its labels.
 
     Parameters
     ----------
@@ -66,10 +64,12 @@ def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
         The same, can be read many times.
     n_init : int
         Number of runs.
+    devices : tuple of int
+        The GPUs that it may use.
     """
     features = feature_attributes(with_features(X, source))
     on_sphere = model.metric == "cosine"
-    rows = CodeRows(source, on_sphere=on_sphere, cache=model.cache)
+    rows = CodeRows(source, on_sphere=on_sphere, cache=model.cache, devices=devices)
     if len(rows) < model.n_clusters:
         raise InvalidInput(
             f"n_samples={len(rows)} should be >= n_clusters={model.n_clusters}: "
@@ -97,7 +97,9 @@ def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
             model.cluster_centers_ = result.centres + rows.shift
             model.n_iter_ = result.n_iter
     del rows  # the codes are not needed any more
-    model.labels_, model.inertia_ = assigned(model, X)
+    labels, model.inertia_ = assigned(model, X)
+    model.labels_ = labels
+    return labels
 
 
 def assigned(model: Any, X: Any, sample_weight: Any = None) -> tuple[Array, float]:
