@@ -18,7 +18,7 @@ from test_tally import random_codes, tally
 def small_cache(monkeypatch, emulated_cuda):
     """A device whose cache holds next to nothing: data sets come in many parts."""
     monkeypatch.setenv("CLOISTER_EMULATED_CACHE", "1024")
-    with on_device(emulated_cuda):
+    with on_device():
         yield
 
 
