@@ -48,15 +48,15 @@ void find_keys(const NearestRows& task, NearestKey* keys, const Execution& execu
     return;
   }
   NearCentres screen(task.centres, task.k, task.d, task.shift, task.n, execution);
-  const OpenRows open(task.n, execution);
+  const UndecidedRows undecided(task.n, execution);
   Pace pace(execution);
   for (int64_t first = 0; first < task.n; first += screen.chunk_rows()) {
     const int64_t count = std::min(screen.chunk_rows(), task.n - first);
     const CandidateLists lists = screen.find(task.rows + first * task.d, count);
-    decide_by_lists(task, first, count, lists, keys, open, execution);
+    decide_candidates(task, first, count, lists, keys, undecided, execution);
     pace.step();
   }
-  scan_open_rows(task, open, keys, execution);
+  scan_undecided(task, undecided, keys, execution);
 }
 
 void find_labels(const NearestRows& task, int32_t* labels, const Execution& execution) {

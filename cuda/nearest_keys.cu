@@ -134,48 +134,37 @@ void scan_rows(const NearestRows& task, const int32_t* listed, int64_t count, Ne
   }
 }
 
-// A warp decides for 32 rows: those with one centre left at once, the others one after the other.
-// Rows whose list is not complete go to `listed`, *listed_count of them.
+// A warp decides a row, a lane looks at an entry of its list.
+static_assert(list_capacity == 32);
 __global__ void __launch_bounds__(block_threads)
     decide_rows(NearestRows task, int64_t first, int64_t count, CandidateLists lists,
-                NearestKey* keys, int32_t* listed, int32_t* listed_count) {
+                NearestKey* keys, int32_t* undecided, int32_t* undecided_count) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t base = int64_t{blockIdx.x} * block_threads + threadIdx.x - lane;
-  const int64_t own_row = base + lane;
-  const bool is_row = own_row < count;
-  const int32_t own_count = is_row ? lists.counts[own_row] : 0;
-  const float own_limit = is_row ? lists.limits[own_row] : 0.0f;
-  const bool is_complete = own_count <= list_capacity;
-  if (!is_complete) {
-    listed[atomicAdd(listed_count, 1)] = static_cast<int32_t>(first + own_row);
-  }
-  int left = 0;
-  NearestKey own_key = farthest;
-  for (int32_t p = 0; is_complete && p < own_count; ++p) {
-    const Candidate candidate = lists.entries[own_row * list_capacity + p];
-    if (candidate.lower > own_limit) continue;
-    ++left;
-    own_key = key_of(0, candidate.centre);
-  }
-  for (unsigned open = __ballot_sync(whole_warp, left > 1); open; open &= open - 1) {
-    const int owner = __ffs(static_cast<int>(open)) - 1;
-    const int32_t its_count = __shfl_sync(whole_warp, own_count, owner);
-    const float its_limit = __shfl_sync(whole_warp, own_limit, owner);
-    const float* row = task.rows + (first + base + owner) * task.d;
-    const Candidate* list = lists.entries + (base + owner) * list_capacity;
-    NearestKey best = farthest;
-    for (int32_t p = 0; p < its_count; ++p) {
-      const Candidate candidate = list[p];
-      if (candidate.lower > its_limit) continue;
-      const float* values = task.centres + int64_t{candidate.centre} * task.d;
-      const float distance = measure_pair(
-          task.d, [&](int64_t t) { return __fsub_rn(row[t], task.shift[t]); },
-          [&](int64_t t) { return values[t]; });
-      best = min(best, key_of(distance, candidate.centre));
+  const int64_t place = int64_t{blockIdx.x} * block_warps + threadIdx.x / 32;
+  if (place >= count) return;
+  const int32_t listed = lists.counts[place];
+  Candidate own{0, 0};
+  if (listed <= list_capacity && lane < listed) own = lists.entries[place * list_capacity + lane];
+  const bool is_near = listed <= list_capacity && lane < listed && own.lower <= lists.limits[place];
+  unsigned left = __ballot_sync(whole_warp, is_near);
+  const bool is_one = __popc(left) == 1;
+  const int64_t row = first + place;
+  const float* values = task.rows + row * task.d;
+  NearestKey best = farthest;
+  for (; left; left &= left - 1) {
+    const int64_t centre = __shfl_sync(whole_warp, own.centre, __ffs(static_cast<int>(left)) - 1);
+    const float* other = task.centres + centre * task.d;
+    float distance = 0;
+    if (!is_one) {
+      distance = measure_pair(
+          task.d, [&](int64_t t) { return __fsub_rn(values[t], task.shift[t]); },
+          [&](int64_t t) { return other[t]; });
     }
-    if (lane == owner) own_key = best;
+    best = min(best, key_of(distance, centre));
   }
-  if (is_row) keys[first + own_row] = own_key;  // of open rows: nothing yet
+  if (lane != 0) return;
+  keys[row] = best;
+  if (best == farthest) undecided[atomicAdd(undecided_count, 1)] = static_cast<int32_t>(row);
 }
 
 }  // namespace
@@ -186,16 +175,21 @@ void scan_centres(const NearestRows& task, NearestKey* keys, const Execution& ex
   scan_rows(task, nullptr, task.n, keys, execution);
 }
 
-void decide_by_lists(const NearestRows& task, int64_t first, int64_t count,
-                     const CandidateLists& lists, NearestKey* keys, const OpenRows& open,
-                     const Execution& execution) {
-  launch(decide_rows, {divide_up(count, block_threads)}, block_threads, 0, execution, task, first,
-         count, lists, keys, open.rows.data(), open.count.data());
+UndecidedRows::UndecidedRows(int64_t n, const Execution& execution)
+    : rows(n, stream_of(execution)), count(1, stream_of(execution)) {
+  count.clear();
 }
 
-void scan_open_rows(const NearestRows& task, const OpenRows& open, NearestKey* keys,
+void decide_candidates(const NearestRows& task, int64_t first, int64_t count,
+                       const CandidateLists& lists, NearestKey* keys,
+                       const UndecidedRows& undecided, const Execution& execution) {
+  launch(decide_rows, {divide_up(count, block_warps)}, block_threads, 0, execution, task, first,
+         count, lists, keys, undecided.rows.data(), undecided.count.data());
+}
+
+void scan_undecided(const NearestRows& task, const UndecidedRows& undecided, NearestKey* keys,
                     const Execution& execution) {
-  scan_rows(task, open.rows.data(), open.count.download(execution)[0], keys, execution);
+  scan_rows(task, undecided.rows.data(), undecided.count.download(execution)[0], keys, execution);
 }
 
 }  // namespace cloister

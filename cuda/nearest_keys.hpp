@@ -21,24 +21,20 @@ struct NearestRows {
 // keys[i] = the key of row i's nearest centre, by all distances.
 void scan_centres(const NearestRows& task, NearestKey* keys, const Execution& execution);
 
-// Rows that lists leave open, on the device: any centre may be their nearest.
-struct OpenRows {
+// Rows that no list has decided, any number of them.
+struct UndecidedRows {
   Scratch<int32_t> rows, count;
-  OpenRows(int64_t n, const Execution& execution)
-      : rows(n, stream_of(execution)), count(1, stream_of(execution)) {
-    count.clear();
-  }
+  UndecidedRows(int64_t n, const Execution& execution);
 };
 
-// The same by the distances to what the lists of a screen leave, for the rows first .. first +
-// count, which the lists begin with; with only one centre left, the high half of a key means
-// nothing. Rows whose list is not complete are added to `open`. Queued, not waited for.
-void decide_by_lists(const NearestRows& task, int64_t first, int64_t count,
-                     const CandidateLists& lists, NearestKey* keys, const OpenRows& open,
-                     const Execution& execution);
+// The same for the rows first .. first + count, by the distances to the candidates of their lists;
+// where there is only one, the high half of the key means nothing. Queued, not waited for.
+void decide_candidates(const NearestRows& task, int64_t first, int64_t count,
+                       const CandidateLists& lists, NearestKey* keys,
+                       const UndecidedRows& undecided, const Execution& execution);
 
-// And by all distances for open rows.
-void scan_open_rows(const NearestRows& task, const OpenRows& open, NearestKey* keys,
+// The same for the rows that are left.
+void scan_undecided(const NearestRows& task, const UndecidedRows& undecided, NearestKey* keys,
                     const Execution& execution);
 
 }  // namespace cloister

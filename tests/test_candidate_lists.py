@@ -27,6 +27,7 @@ def on_module(module, *arrays):
 CAPACITY = 32  # of a list
 ENTRY = np.dtype([("lower", np.float32), ("centre", np.int32)])
 LIMIT = 1.0
+CHUNK = 250  # rows whose lists are looked at at a time
 
 
 def decide(module, rows, centres, shift, lists, counts, lower=None):
@@ -35,10 +36,10 @@ def decide(module, rows, centres, shift, lists, counts, lower=None):
     entries = np.empty(lists.shape, ENTRY)
     entries["centre"], entries["lower"] = lists, LIMIT if lower is None else lower
     limits, keys = np.full(n, LIMIT, np.float32), np.empty(n, np.uint64)
-    kernel = ctypes.CDLL(module.__file__).decide_by_lists
-    sizes = [ctypes.c_int64(size) for size in (n, d, k)]
+    kernel = ctypes.CDLL(module.__file__).decide_candidates
+    sizes = [ctypes.c_int64(size) for size in (n, d, k, CHUNK)]
     with on_module(module, rows, shift, centres, entries, counts, limits, keys) as places:
-        kernel(places[0], sizes[0], sizes[1], places[1], places[2], sizes[2], *places[3:])
+        kernel(places[0], *sizes[:2], places[1], places[2], *sizes[2:], *places[3:])
     low, high = keys & np.uint64(0xFFFFFFFF), keys >> np.uint64(32)
     return low.astype(np.int32), high.astype(np.uint32)
 
@@ -81,6 +82,9 @@ def test_a_list_alone_decides(emulated_cuda):
     found, keys = decide(emulated_cuda, rows, centres, shift, lists, counts, lower)
     np.testing.assert_array_equal(found, lists[:, 2])
     assert not keys.any()
+    lower[:] = 2 * LIMIT  # none is left: nothing is known, and any centre may be nearest
+    found, _ = decide(emulated_cuda, rows, centres, shift, lists, counts, lower)
+    np.testing.assert_array_equal(found, distances.argmin(axis=1))
     counts[:] = CAPACITY + 1  # more than fit: any centre may be nearest
     found, _ = decide(emulated_cuda, rows, centres, shift, lists, counts)
     np.testing.assert_array_equal(found, distances.argmin(axis=1))
