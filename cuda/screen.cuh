@@ -73,85 +73,70 @@ __device__ __forceinline__ void multiply_slice(WarpSums<Kind>& sums, const uint8
   }
 }
 
-template <class Kind, class Shape>
-__global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
-    screen_rows(const ScreenTask task, const RowTile* tiles, int slices, bool is_resident) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
-  const int parts = screen_tile_rows / Shape::rows;  // blocks that share a RowTile
-  const RowTile tile = tiles[blockIdx.x / parts];
-  const int skipped = static_cast<int>(blockIdx.x) % parts * Shape::rows;
-  const int64_t first = int64_t{tile.first} + skipped;
-  const int left = static_cast<int>(min(int64_t{Shape::rows}, task.rows - first));
-  const int present = min(tile.rows - skipped, left);
-  if (present <= 0) return;
+// What a block reads, and where in shared memory it keeps it: rows, if they stay, then the ring.
+template <class Shape>
+struct Feed {
+  const uint8_t* row_bytes;
+  const uint8_t* centre_bytes;
+  const CentreTerm* terms;
+  int64_t stride, padded_k;
+  int slices, present;  // present: rows that there are
+  bool is_resident;
+  uint8_t* shared;
+  int next_slice;
+  int64_t next_centre;
 
-  uint8_t* resident = dynamic_shared<uint8_t>();
-  uint8_t* ring = resident + (is_resident ? slices * Shape::row_slice : 0);
-  const int stage_bytes =
-      Shape::centre_slice + Shape::terms_bytes + (is_resident ? 0 : Shape::row_slice);
-  auto* numbers = reinterpret_cast<float*>(ring + Shape::stages * stage_bytes);
-  const RowNumbers rows{numbers, numbers + Shape::rows, numbers + 2 * Shape::rows,
-                        reinterpret_cast<int32_t*>(numbers + 3 * Shape::rows),
-                        reinterpret_cast<int32_t*>(numbers + 4 * Shape::rows)};
-  for (int i = thread; i < Shape::rows; i += Shape::threads) {
-    RowTerm term{0.0f, 0.0f, -__int_as_float(ordered_infinity)};
-    if (i < present) term = task.row_terms[first + i];
-    rows.factors[i] = term.factor;
-    rows.slopes[i] = term.slope;
-    rows.grounds[i] = term.ground;
-    rows.leasts[i] = ordered_infinity;
-    rows.counts[i] = 0;
+  __device__ __forceinline__ int stage_bytes() const {
+    return Shape::centre_slice + Shape::terms_bytes + (is_resident ? 0 : Shape::row_slice);
+  }
+  __device__ __forceinline__ uint8_t* place(int stage) const {
+    return shared + (is_resident ? slices * Shape::row_slice : 0) + stage * stage_bytes();
+  }
+  __device__ __forceinline__ uint8_t* row_slice(int stage, int slice) const {
+    return is_resident ? shared + slice * Shape::row_slice
+                       : place(stage) + Shape::centre_slice + Shape::terms_bytes;
   }
 
-  const uint8_t* row_bytes = task.row_bytes + first * task.stride;
-  const uint8_t* centre_bytes = task.centre_bytes + tile.group * task.padded_k * task.stride;
-  const CentreTerm* terms = task.centre_terms + tile.group * task.padded_k;
-  Candidate* lists = task.lists.entries + first * list_capacity;
-
+  __device__ __forceinline__ void start_rows(int stage, int slice) const {
+    copy_slice<Shape::rows, Shape::threads>(row_slice(stage, slice),
+                                            row_bytes + slice * slice_bytes, stride, present);
+  }
   // A step is one slice of one tile of centres. The terms come with the last slice.
-  int next_slice = 0;
-  int64_t next_centre = 0;
-  auto start_step = [&](int stage) {
-    if (next_centre < task.padded_k) {
-      const int slice = next_slice;
-      const int64_t centre = next_centre;
-      uint8_t* place = ring + stage * stage_bytes;
+  __device__ __forceinline__ void start_step(int stage) {
+    if (next_centre < padded_k) {
+      uint8_t* to = place(stage);
       copy_slice<Shape::centres, Shape::threads>(
-          place, centre_bytes + centre * task.stride + slice * slice_bytes, task.stride,
+          to, centre_bytes + next_centre * stride + next_slice * slice_bytes, stride,
           Shape::centres);
+      if (!is_resident) start_rows(stage, next_slice);
       if (++next_slice == slices) {
+        const int thread = static_cast<int>(threadIdx.x);
         if (thread < Shape::centres) {
-          copy_later(place + Shape::centre_slice + thread * 16, terms + centre + thread, 16);
+          copy_later(to + Shape::centre_slice + thread * sizeof(CentreTerm),
+                     terms + next_centre + thread, 16);
         }
         next_slice = 0;
         next_centre += Shape::centres;
       }
-      if (!is_resident) {
-        copy_slice<Shape::rows, Shape::threads>(place + Shape::centre_slice + Shape::terms_bytes,
-                                                row_bytes + slice * slice_bytes, task.stride,
-                                                present);
-      }
     }
     commit_copies();  // even if empty: groups are counted
-  };
-
-  if (is_resident) {
-    for (int slice = 0; slice < slices; ++slice) {
-      copy_slice<Shape::rows, Shape::threads>(resident + slice * Shape::row_slice,
-                                              row_bytes + slice * slice_bytes, task.stride,
-                                              present);
-    }
   }
-  for (int stage = 0; stage < Shape::stages - 1; ++stage) start_step(stage);
+};
 
-  const int warp_row = warp / Shape::centre_warps * 64,
-            warp_centre = warp % Shape::centre_warps * 64;
+// Multiplies the block's rows with all centres of their group, as the ring brings them.
+template <class Kind, class Shape>
+__device__ __forceinline__ void screen_all(Feed<Shape>& feed, const RowNumbers& rows,
+                                           Candidate* lists) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int warp_row = warp / Shape::centre_warps * 64;
+  const int warp_centre = warp % Shape::centre_warps * 64;
+  for (int stage = 0; stage < Shape::stages - 1; ++stage) feed.start_step(stage);
   WarpSums<Kind> sums = {};
   int slice = 0, stage = 0, first_centre = 0;
-  while (first_centre < task.padded_k) {
+  while (first_centre < feed.padded_k) {
     wait_for_copies<Shape::stages - 2>();
     __syncthreads();
-    start_step(stage == 0 ? Shape::stages - 1 : stage - 1);
+    feed.start_step(stage == 0 ? Shape::stages - 1 : stage - 1);
     if (slice == 0 && first_centre > 0) {
       const bool is_long = thread < Shape::rows && rows.counts[thread] > list_capacity / 2;
       if (__syncthreads_or(is_long)) {
@@ -159,17 +144,15 @@ __global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
         __syncthreads();
       }
     }
-    const uint8_t* place = ring + stage * stage_bytes;
-    const uint8_t* row_slice = is_resident ? resident + slice * Shape::row_slice
-                                           : place + Shape::centre_slice + Shape::terms_bytes;
-    multiply_slice<Kind>(sums, row_slice + warp_row * slice_bytes,
-                         place + warp_centre * slice_bytes);
+    const uint8_t* centres = feed.place(stage);
+    multiply_slice<Kind>(sums, feed.row_slice(stage, slice) + warp_row * slice_bytes,
+                         centres + warp_centre * slice_bytes);
     stage = stage == Shape::stages - 1 ? 0 : stage + 1;
-    if (++slice < slices) continue;
+    if (++slice < feed.slices) continue;
     slice = 0;
-    const auto* own_terms = reinterpret_cast<const CentreTerm*>(place + Shape::centre_slice);
+    const auto* terms = reinterpret_cast<const CentreTerm*>(centres + Shape::centre_slice);
     const int column = warp_centre + lane % 4 * 2;
-    take_scores<Kind>(sums, own_terms + column, rows, warp_row + lane / 4, first_centre + column,
+    take_scores<Kind>(sums, terms + column, rows, warp_row + lane / 4, first_centre + column,
                       lists);
     first_centre += Shape::centres;
 #pragma unroll
@@ -177,7 +160,39 @@ __global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
   }
   wait_for_copies<0>();
   __syncthreads();
-  for (int i = thread; i < present; i += Shape::threads) {
+}
+
+template <class Kind, class Shape>
+__global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
+    screen_rows(const ScreenTask task, const RowTile* tiles, int slices, bool is_resident) {
+  constexpr int parts = screen_tile_rows / Shape::rows;  // blocks that share a RowTile
+  const RowTile tile = tiles[blockIdx.x / parts];
+  const int skipped = static_cast<int>(blockIdx.x) % parts * Shape::rows;
+  const int64_t first = int64_t{tile.first} + skipped;
+  const int left = static_cast<int>(min(int64_t{Shape::rows}, task.rows - first));
+  const int present = min(tile.rows - skipped, left);
+  if (present <= 0) return;
+
+  Feed<Shape> feed{task.row_bytes + first * task.stride,
+                   task.centre_bytes + tile.group * task.padded_k * task.stride,
+                   task.centre_terms + tile.group * task.padded_k,
+                   task.stride,
+                   task.padded_k,
+                   slices,
+                   present,
+                   is_resident,
+                   dynamic_shared<uint8_t>(),
+                   0,
+                   0};
+  const RowNumbers rows = row_numbers<Shape::rows>(feed.place(Shape::stages));
+  for (int i = static_cast<int>(threadIdx.x); i < Shape::rows; i += Shape::threads) {
+    RowTerm term{0.0f, 0.0f, -__int_as_float(ordered_infinity)};
+    if (i < present) term = task.row_terms[first + i];
+    rows.start(i, term);
+  }
+  for (int slice = 0; is_resident && slice < slices; ++slice) feed.start_rows(0, slice);
+  screen_all<Kind>(feed, rows, task.lists.entries + first * list_capacity);
+  for (int i = static_cast<int>(threadIdx.x); i < present; i += Shape::threads) {
     // Without any candidate there was no number to compare: whatever it is, it is not for a screen.
     task.lists.counts[first + i] = rows.counts[i] ? rows.counts[i] : list_capacity + 1;
     task.lists.limits[first + i] = limit_of(rows, i);

@@ -45,7 +45,21 @@ struct RowNumbers {
   float* grounds;   // -infinity: no such row
   int32_t* leasts;  // ordered: the least upper bound of a score
   int32_t* counts;
+
+  __device__ __forceinline__ void start(int row, const RowTerm& term) const {
+    factors[row] = term.factor;
+    slopes[row] = term.slope;
+    grounds[row] = term.ground;
+    leasts[row] = ordered_infinity;
+    counts[row] = 0;
+  }
 };
+template <int rows>
+__device__ __forceinline__ RowNumbers row_numbers(void* shared) {
+  auto* floats = static_cast<float*>(shared);
+  auto* integers = reinterpret_cast<int32_t*>(floats + 3 * rows);
+  return {floats, floats + rows, floats + 2 * rows, integers, integers + rows};
+}
 
 // Not infinite, even where nothing is known yet: centres past the last have infinite scores.
 __device__ __forceinline__ float limit_of(float least, float ground) {
