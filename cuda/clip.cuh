@@ -2,6 +2,8 @@
 // product, sum, quotient and root is rounded on its own.
 #pragma once
 
+#include <type_traits>
+
 #include "../cpp/kernels.hpp"
 #include "instructions.cuh"
 
@@ -23,10 +25,14 @@ __device__ __forceinline__ int32_t towards_zero(int32_t code) {
 // The sum over the group, in each of its lanes.
 template <int width, class T>
 __device__ __forceinline__ T group_sum(T value) {
-  for (int half = width / 2; half > 0; half /= 2) {
-    value += __shfl_xor_sync(whole_warp, value, half);
+  if constexpr (width == 32 && sizeof(T) == sizeof(int32_t) && std::is_integral_v<T>) {
+    return __reduce_add_sync(whole_warp, value);
+  } else {
+    for (int half = width / 2; half > 0; half /= 2) {
+      value += __shfl_xor_sync(whole_warp, value, half);
+    }
+    return value;
   }
-  return value;
 }
 
 // The last word on a vector: how often its codes move towards zero before their norm is within the

@@ -1,7 +1,10 @@
 // What only the device's module offers: memory, streams and events by address, and what there is.
 #include <cuda_runtime.h>
+#include <pybind11/stl.h>
 
 #include "../cpp/bindings.hpp"
+#include "dlpack.hpp"
+#include "gather.hpp"
 #include "runtime.hpp"
 
 #ifndef CLOISTER_ARCHITECTURES
@@ -52,6 +55,19 @@ void register_devices(py::module_& m) {
   m.def("device_count", &count_devices);
   m.def("describe", &describe);
   m.def("use_device", [](int device) { check(cudaSetDevice(device)); });
+  m.def("current_device", [] {
+    int device = 0;
+    check(cudaGetDevice(&device));
+    return device;
+  });
+  // The device whose memory an address is; -1 for the host's.
+  m.def("device_of", [](Address address) {
+    cudaPointerAttributes attributes{};
+    check(cudaPointerGetAttributes(&attributes, handle<const void*>(address)));
+    const bool is_device =
+        attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
+    return is_device ? attributes.device : -1;
+  });
   m.def("driver_version", [] { return version(cudaDriverGetVersion); });
   m.def("runtime_version", [] { return version(cudaRuntimeGetVersion); });
   m.attr("architectures") = CLOISTER_ARCHITECTURES;
@@ -76,6 +92,14 @@ void register_memory(py::module_& m) {
     return address_of(memory);
   });
   m.def("release_pinned", [](Address memory) { (void)cudaFreeHost(handle<void*>(memory)); });
+  // The same for memory that is there already; false where the system does not allow it.
+  m.def("lock_pages", [](Address memory, size_t bytes) {
+    const py::gil_scoped_release release;
+    const cudaError_t error = cudaHostRegister(at<void>(memory), bytes, cudaHostRegisterDefault);
+    (void)cudaGetLastError();
+    return error == cudaSuccess;
+  });
+  m.def("unlock_pages", [](Address memory) { (void)cudaHostUnregister(at<void>(memory)); });
   // Both return before the copy is done; either end may be the host's or the device's.
   m.def("copy", [](Address to, Address from, size_t bytes, Address stream) {
     const py::gil_scoped_release release;
@@ -91,6 +115,17 @@ void register_memory(py::module_& m) {
   m.def("fill", [](Address memory, int byte, size_t bytes, Address stream) {
     check(cudaMemsetAsync(handle<void*>(memory), byte, bytes, handle<cudaStream_t>(stream)));
   });
+}
+
+void register_rows(py::module_& m) {
+  m.def("gather", [](Address from, Address indices, int64_t count, int64_t row_bytes, Address to,
+                     Address stream) {
+    run([&] {
+      gather(at<const void>(from), at<const int64_t>(indices), count, row_bytes, at<void>(to),
+             on(1, stream));
+    });
+  });
+  m.def("dlpack", &dl_capsule);
 }
 
 void register_streams(py::module_& m) {
@@ -122,6 +157,7 @@ void register_streams(py::module_& m) {
 void register_backend(py::module_& m) {
   register_devices(m);
   register_memory(m);
+  register_rows(m);
   register_streams(m);
 }
 

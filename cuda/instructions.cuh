@@ -12,6 +12,9 @@ constexpr unsigned whole_warp = 0xffffffffu;
 
 #ifdef __CUDACC__
 
+// How much a step of a long kernel does. Off the device a step is small, so that tests take many.
+constexpr int64_t step_work(int64_t work) { return work; }
+
 // The block's dynamic shared memory, on a multiple of 128 bytes.
 template <class T>
 __device__ __forceinline__ T* dynamic_shared() {
@@ -67,6 +70,7 @@ __device__ __forceinline__ void multiply_float16(float (&sums)[4], const uint32_
 
 #else
 
+constexpr int64_t step_work(int64_t work) { return work >> 20; }
 template <class T>
 T* dynamic_shared() {
   return static_cast<T*>(emulated::dynamic_shared());

@@ -1,6 +1,9 @@
 """What tests share: real data where it is at hand, targets, hashes."""
 
 import hashlib
+import importlib
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +16,48 @@ from on_device import on_device
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# Before anything emulated takes the module's place.
+GPU_MODULE = importlib.import_module("cloister._cuda") if find_spec("cloister._cuda") else None
+HAS_GPU = GPU_MODULE is not None and GPU_MODULE.device_count() > 0
+
+
 @pytest.fixture(scope="session")
-def emulated_cuda():
-    """The device kernels, compiled for the host: see tests/emulated_cuda."""
+def emulated_module():
     return load(build())
 
 
-@pytest.fixture(params=[*_backend.supported_targets(), "emulated"])
+@pytest.fixture
+def emulated_cuda(emulated_module, monkeypatch):
+    """The device kernels, compiled for the host: see tests/emulated_cuda."""
+    monkeypatch.setitem(sys.modules, "cloister._cuda", emulated_module)
+    return emulated_module
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """The device kernels, on a GPU."""
+    if not HAS_GPU:
+        pytest.skip("no GPU here: what it would check is checked on an emulated one")
+    monkeypatch.setitem(sys.modules, "cloister._cuda", GPU_MODULE)
+    return GPU_MODULE
+
+
+@pytest.fixture(params=_backend.supported_targets())
+def host_target(request):
+    """Every instruction set of the host."""
+    with _backend.use_target(request.param):
+        yield request.param
+
+
+DEVICE = pytest.param("cuda", marks=pytest.mark.cuda)
+
+
+@pytest.fixture(params=[*_backend.supported_targets(), "emulated", *[DEVICE] * HAS_GPU])
 def target(request):
-    """Every instruction set of the host, and the device kernels."""
-    if request.param == "emulated":
-        with on_device(request.getfixturevalue("emulated_cuda")):
+    """Every instruction set of the host, and the device kernels: emulated, and on a GPU."""
+    if request.param in ("emulated", "cuda"):
+        request.getfixturevalue("emulated_cuda" if request.param == "emulated" else "cuda")
+        with on_device():
             yield request.param
         return
     with _backend.use_target(request.param):

@@ -1,92 +1,86 @@
 """Run the functions of `cloister._backend` on a device, from and to the host's arrays.
 
 The tests of the kernels call `_backend` with numpy arrays. Here the arrays that have an entry for
-each row are copied to the device before a kernel and back after it.
+each row are copied to the device before a call and back after it.
 """
 
+import inspect
 from contextlib import contextmanager
 
+import numpy as np
+
 from cloister import _backend
-from cloister._backend import library
+from cloister._backend import ClosestState, DeviceArray
 
 ROW_ARRAYS = {
-    "encode": {"rows", "codes", "valid"},
-    "tally": {"codes", "labels"},
-    "moments": {"codes"},
-    "bins": {"codes"},
-    "gradient": {"codes"},
-    "nearest": {"rows", "weights", "labels", "distances"},
-    "column_ranges": {"rows"},
-    "all_distances": {"rows", "out"},
-    "closest": {"rows", "weights", "closest", "distances", "improved"},
-    "sample_mixture": {"components", "out"},
+    "encode": ("rows", "codes", "valid"),
+    "tally": ("codes", "labels"),
+    "moments": ("codes",),
+    "bins": ("codes",),
+    "gradient": ("codes",),
+    "nearest": ("rows", "weights", "labels", "distances"),
+    "column_ranges": ("rows",),
+    "all_distances": ("rows", "out"),
+    "closest": ("rows", "weights"),
+    "sample_mixture": ("components", "out"),
 }
-MODULES = ("rows", "tallies", "gradients", "nearest", "closest", "random")
+WRITTEN = {
+    "encode": ("codes", "valid"),
+    "tally": ("labels",),
+    "nearest": ("labels", "distances"),
+    "all_distances": ("out",),
+    "sample_mixture": ("out",),
+}
+# What makes the host's kernels faster, and what they know to be impossible there.
+HOST_ONLY = ("screened", "squares", "recollection")
 
 
-class DeviceKernels:
-    """The kernels of `module`, given addresses of the host."""
+def on(device, kernel):
+    """Return the function of `_backend` that does its work on a device."""
+    call, signature = getattr(_backend, kernel), inspect.signature(getattr(_backend, kernel))
 
-    def __init__(self, module):
-        self._module, self._seen = module, []
-        self.candidate_block = module.candidate_block
-        self.range_rows = module.range_rows
-        self.most_candidates = module.most_candidates
+    def called(*arguments, **named):
+        bound = signature.bind(*arguments, **named).arguments
+        given = dict(bound)
+        for name in HOST_ONLY:
+            bound.pop(name, None)
+        for name in ROW_ARRAYS[kernel]:
+            if isinstance(bound.get(name), np.ndarray):
+                bound[name] = uploaded(bound[name], device)
+        state = bound.get("state")
+        if state is not None:
+            parts = [uploaded(part, device) for part in vars(state).values()]
+            bound["state"] = ClosestState(*parts)
+        result = call(**bound)
+        for name in WRITTEN.get(kernel, ()):
+            if isinstance(given.get(name), np.ndarray):
+                given[name][...] = bound[name].numpy()
+        if state is not None:
+            for name, part in vars(state).items():
+                part[...] = getattr(bound["state"], name).numpy()
+        return result
 
-    def address(self, name, array, dtype, shape, *, writeable=False):
-        found = library.__dict__["address"](name, array, dtype, shape, writeable=writeable)
-        if array is not None:
-            self._seen.append((found, name, array.nbytes, writeable))
-        return found
+    return called
 
-    def screens_by_codes(self, d, k):
-        return False
 
-    def __getattr__(self, kernel):
-        row_arrays = ROW_ARRAYS[kernel]
-
-        def call(*arguments):
-            seen, self._seen = self._seen, []
-            if kernel == "encode":
-                rows, dtype, stride, n, d, *_ = arguments
-                item = (4, 8, 2, 2)[dtype]
-                seen.append((rows, "rows", ((n - 1) * stride + d) * item if n else 0, False))
-            arguments, copies = list(arguments), []
-            for place, argument in enumerate(arguments):
-                for host, name, size, writeable in seen:
-                    if host == argument and argument and name in row_arrays:
-                        copy = self._module.allocate(size, 0)
-                        self._module.copy(copy, host, size, 0)
-                        copies.append((copy, host, size, writeable))
-                        arguments[place] = copy
-                        break
-            try:
-                return getattr(self._module, kernel)(*arguments)
-            finally:
-                for copy, host, size, writeable in copies:
-                    if writeable:
-                        self._module.copy(host, copy, size, 0)
-                self._module.synchronize(0)
-                for copy, *_ in copies:
-                    self._module.release(copy, 0)
-
-        return call
+def uploaded(array, device):
+    """Return a copy on a device; arrays that the host's functions refuse stay as they are."""
+    try:
+        return DeviceArray.copy_of(array, device)
+    except TypeError:
+        return array
 
 
 @contextmanager
-def on_device(module):
-    """Let `_backend` use the kernels of a device's module."""
-    kernels, host = DeviceKernels(module), library.kernels
-    modules = [
-        __import__(f"cloister._backend.{name}", fromlist=[name]).__dict__ for name in MODULES
-    ]
-    addresses = [names["address"] if "address" in names else None for names in modules]
-    library.kernels = kernels
-    for names in modules:
-        names["address"] = kernels.address
+def on_device(device=0):
+    """Let `_backend` use the kernels of a device."""
+    replaced = {name: getattr(_backend, name) for name in [*ROW_ARRAYS, "screens_by_codes"]}
+    made = {name: on(device, name) for name in ROW_ARRAYS}
+    for name, function in made.items():
+        setattr(_backend, name, function)
+    _backend.screens_by_codes = lambda d, k: False
     try:
         yield _backend
     finally:
-        library.kernels = host
-        for names, address in zip(modules, addresses, strict=True):
-            names["address"] = address
+        for name, function in replaced.items():
+            setattr(_backend, name, function)

@@ -8,6 +8,11 @@ from cloister.assignment import Assignment
 from cloister.centred_rows import CentredRows
 
 
+@pytest.fixture
+def target(host_target):
+    return host_target  # a device keeps no lists
+
+
 def clustered_rows(n, d, k, seed, spread=0.3):
     rng = np.random.default_rng(seed)
     means = rng.standard_normal((k, d)).astype(np.float32)

@@ -12,13 +12,13 @@ import pytest
 import reference_nearest as reference
 from cloister import _backend
 from cloister._backend import Partition
-from emulated_cuda.build import build
 from on_device import on_device
 from test_cells import HARD, definition, on_sphere, points
 from test_nearest import make_problem
 from test_screen import spoil
 
 CAPACITY = 32  # of a list
+UNTOUCHED = -7
 SHARED_MEMORY = [163 << 10, 99 << 10, 227 << 10]  # compute capability 8.0, 8.6, 9.0
 
 
@@ -28,8 +28,8 @@ def shared_memory(request, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def probe(emulated_cuda):
-    return ctypes.CDLL(str(build()))
+def probe(emulated_module):
+    return ctypes.CDLL(emulated_module.__file__)
 
 
 def pointer(array):
@@ -61,8 +61,8 @@ def near_lists(probe, rows, centres, shift=None):
 def cells(module, codes, centres, offsets):
     """Return the class-local cell of each row; centres (classes, k, d)."""
     counts, sums = np.zeros(centres.shape[:2], np.int64), np.zeros(centres.shape, np.int64)
-    labels = np.full(len(codes), -7, np.int32)
-    with on_device(module):
+    labels = np.full(len(codes), UNTOUCHED, np.int32)
+    with on_device():
         partition = Partition(np.ascontiguousarray(centres), np.asarray(offsets))
         _backend.tally(np.ascontiguousarray(codes), partition, None, counts, sums, labels)
     return labels
@@ -232,8 +232,8 @@ def test_classes_of_all_sizes(emulated_cuda, rng, monkeypatch, order, k, d):
     centres[1::2, -1] = centres[1::2, 0]  # ties
     centres[4:, :] //= 8
     found = cells(emulated_cuda, codes, centres, offsets)
-    assert (found[: offsets[0]] == -1).all()
-    assert (found[offsets[-1] :] == -1).all()
+    assert (found[: offsets[0]] == UNTOUCHED).all()
+    assert (found[offsets[-1] :] == UNTOUCHED).all()
     for g in range(8):
         rows = slice(offsets[g], offsets[g + 1])
         assert (found[rows] == definition(codes[rows], centres[g])).all()

@@ -10,7 +10,7 @@ import reference_nearest as reference
 from cloister import _backend
 from cloister.errors import InvalidInput, InvalidType
 
-WIDTHS = {"generic": 4, "avx2": 8, "avx512": 16}
+WIDTHS = {"generic": 4, "avx2": 8, "avx512": 16, "emulated": 32}
 
 
 def run_nearest(rows, centres, shift=None, sum_scale=1.0, **options):
@@ -84,7 +84,7 @@ def test_equals_the_reference_over_several_blocks_and_chains(target, n, k, d):
 
 @pytest.mark.parametrize("varied", ["n", "k", "d"])
 def test_all_distances_equal_the_reference(target, varied):
-    for size in [*sizes(WIDTHS[target]), 257]:
+    for size in [*sizes(WIDTHS[target]), 256, 257, 512]:
         shape = {"n": 5, "k": 4, "d": 6, varied: size}
         rows, centres, shift = make_problem(**shape, seed=size)
         found = np.full((shape["n"], shape["k"]), -1, np.float32)
@@ -117,10 +117,13 @@ def test_updates_move_rows_from_sum_to_sum_exactly(target):
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
 def test_threads_and_targets_give_the_same_bits(target, threads, restore_threads):
-    rows, centres, shift = make_problem(3000, 37, 130)
-    _backend.set_num_threads(3)
-    with _backend.use_target("generic"):
-        expected = run_nearest(rows, centres, shift, 2.0**25)
+    rows, centres, shift = make_problem(200 if target == "emulated" else 3000, 37, 130)
+    if target == "emulated":
+        expected = reference.nearest(rows, centres, shift, sum_scale=2.0**25)
+    else:
+        _backend.set_num_threads(3)
+        with _backend.use_target("generic"):
+            expected = run_nearest(rows, centres, shift, 2.0**25)
     _backend.set_num_threads(threads)
     assert_same_bits(run_nearest(rows, centres, shift, 2.0**25), expected)
 
@@ -156,6 +159,41 @@ def test_duplicate_rows_share_label_and_distance(target):
     found = run_both_screens(np.repeat(rows, 517, axis=0), centres, shift)
     assert len(np.unique(found["labels"])) == len(np.unique(found["distances"])) == 1
     assert found["counts"].max() == 517
+
+
+@pytest.mark.parametrize("wanted", ["labels", "distances", "sums", "counts"])
+def test_every_output_may_be_alone(target, wanted):
+    rows, centres, shift = make_problem(130, 7, 9)
+    found = run_nearest(rows, centres, shift, 2.0**20)[wanted]
+    alone = np.zeros_like(found)
+    changes = _backend.nearest(rows, centres, shift=shift, sum_scale=2.0**20, **{wanted: alone})
+    np.testing.assert_array_equal(alone, found)
+    assert changes.moved == (130 if wanted in ("sums", "counts") else 0)
+
+
+def test_more_centres_than_16_bits_count(target):
+    rng = np.random.default_rng(4)
+    centres = rng.standard_normal((2**16 + 3, 2)).astype(np.float32)
+    rows = centres[[0, 2**16 + 2, 40_000]]
+    centres[2**16 + 1] = centres[40_000]
+    assert_same_bits(run_nearest(rows, centres), reference.nearest(rows, centres))
+
+
+def test_updates_with_weights_and_large_sums_wrap_as_integers_do(target):
+    """What is taken off is what was added, whatever the sums were."""
+    rows, centres, shift = make_problem(200, 5, 3)
+    outputs = {
+        "labels": np.zeros(200, np.int32),
+        "sums": np.full((5, 3), 2**63 - 1, np.int64),
+        "counts": np.zeros(5, np.int64),
+    }
+    options = {"shift": shift, "sum_scale": 2.0**40, "updates": True, **outputs}
+    moved = _backend.nearest(rows, centres, **options).moved
+    assert moved == (outputs["labels"] != 0).sum()
+    assert outputs["counts"].sum() == 0
+    assert outputs["counts"][0] == -moved
+    changed = outputs["sums"].view(np.uint64) - np.uint64(2**63 - 1)
+    assert (changed.sum(axis=0, dtype=np.uint64) == 0).all()
 
 
 def test_sums_are_exact_up_to_the_documented_bound(target):

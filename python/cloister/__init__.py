@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from cloister.version import __version__
 
 if TYPE_CHECKING:
-    from cloister._backend import num_threads, set_num_threads, supported_targets, target
+    from cloister._backend import (
+        DeviceArray,
+        cuda_support,
+        num_threads,
+        set_num_threads,
+        supported_targets,
+        target,
+    )
     from cloister.dp_kmeans import DPKMeans
     from cloister.kmeans import KMeans
     from cloister.mixture import DPGaussianMixture
@@ -22,10 +29,12 @@ __all__ = [
     "Budget",
     "DPGaussianMixture",
     "DPKMeans",
+    "DeviceArray",
     "KMeans",
     "PrivacyGuarantee",
     "PublicWhitening",
     "__version__",
+    "cuda_support",
     "num_threads",
     "set_num_threads",
     "supported_targets",
@@ -37,9 +46,11 @@ _HOMES = {
     "Budget": "cloister.privacy.ledger",
     "DPGaussianMixture": "cloister.mixture",
     "DPKMeans": "cloister.dp_kmeans",
+    "DeviceArray": "cloister._backend",
     "KMeans": "cloister.kmeans",
     "PrivacyGuarantee": "cloister.privacy.guarantee",
     "PublicWhitening": "cloister.whitening",
+    "cuda_support": "cloister._backend",
     "num_threads": "cloister._backend",
     "set_num_threads": "cloister._backend",
     "supported_targets": "cloister._backend",

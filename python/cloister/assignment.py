@@ -25,7 +25,7 @@ class Assignment:
     ----------
     rows : CentredRows
     labels : int32 array of shape (n,)
-        Nearest centre of each row.
+        Nearest centre of each row; a copy, if the rows lie on a device.
     sums : int64 array of shape (k, d)
         ``rint(point * weight * sum_scale)`` added up.
     counts : int64 array of shape (k,)
@@ -37,16 +37,21 @@ class Assignment:
     """
 
     def __init__(self, rows: CentredRows, n_clusters: int, weights: Array | None = None) -> None:
-        self.rows, self._weights = rows, weights
+        self.rows, self._weights, self._placed_weights = rows, weights, rows.placed(weights)
         self.sum_scale, self.count_scale = rows.sum_scale, 1.0
         if weights is not None:
             self.sum_scale, self.count_scale = weight_scales(rows.spread, weights)
-        self.labels = np.zeros(len(rows), np.int32)
+        self._labels = rows.zeros(np.int32)
         self.sums = np.zeros((n_clusters, rows.values.shape[1]), np.int64)
         self.counts = np.zeros(n_clusters, np.int64)
         self._centres: Array | None = None
         self.recalled = 0
         self._history = _History(len(rows), n_clusters) if _makes_lists(rows, n_clusters) else None
+
+    @property
+    def labels(self) -> Array:
+        """Nearest centre of each row."""
+        return _backend.on_host(self._labels)
 
     def update(self, centres: Array, distances: Array | None = None) -> int:
         """Assign each row to the nearest of `centres`, float32; return how many rows moved.
@@ -59,11 +64,11 @@ class Assignment:
             recollection = self._history.next_call(self._centres, centres)
         changes = self.rows.nearest(
             centres,
-            labels=self.labels,
+            labels=self._labels,
             distances=distances,
             sums=self.sums,
             counts=self.counts,
-            weights=self._weights,
+            weights=self._placed_weights,
             sum_scale=self.sum_scale,
             count_scale=self.count_scale,
             recollection=recollection,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sklearn.utils import assert_all_finite
 
 from cloister import _backend
+from cloister._backend import ClosestState, DeviceArray, RowArray, on_host
 from cloister.errors import InvalidInput
 
 Array = npt.NDArray[Any]
@@ -28,13 +29,13 @@ class CentredRows:
     ``values`` is the caller's own array where that is float32 and C-contiguous.
     """
 
-    values: Array
+    values: Any  # an array of the host, or a DeviceArray
     shift: Array | None
     spread: float  # the largest absolute coordinate of a point
     screened: _backend.ScreenedRows | None = None  # the points as codes, where that pays
 
     @classmethod
-    def around(cls, X: Array, centre: Array, name: str = "X") -> Self:
+    def around(cls, X: RowArray, centre: Array, name: str = "X") -> Self:
         """Return the rows of `X` relative to `centre`, a float32 array of shape (d,).
 
         Errors call the rows `name`.
@@ -49,21 +50,21 @@ class CentredRows:
             return cls._ready(X, centre, _checked_ranges(X, name), name)
         values = np.empty(X.shape, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # reported by the next line
-            np.subtract(X, centre, out=values, dtype=np.float64, casting="same_kind")
+            np.subtract(on_host(X), centre, out=values, dtype=np.float64, casting="same_kind")
         return cls(values, None, _checked_spread(name, values.min(), values.max()))
 
     @classmethod
-    def around_mean(cls, X: Array) -> tuple[Self, Array]:
+    def around_mean(cls, X: RowArray) -> tuple[Self, Array]:
         """Return the rows of `X` relative to their mean, and that mean in float64."""
         if is_ready(X):
             ranges = _checked_ranges(X, "X")
             return cls._ready(X, ranges.mean.astype(np.float32), ranges, "X"), ranges.mean
         with np.errstate(over="ignore", invalid="ignore"):  # reported with the rows' spread
-            mean = X.mean(axis=0, dtype=np.float64)
+            mean = on_host(X).mean(axis=0, dtype=np.float64)
             return cls.around(X, mean.astype(np.float32)), mean
 
     @classmethod
-    def _ready(cls, X: Array, centre: Array, ranges: _backend.ColumnRanges, name: str) -> Self:
+    def _ready(cls, X: RowArray, centre: Array, ranges: _backend.ColumnRanges, name: str) -> Self:
         highest = ranges.highest.astype(np.float64) - centre
         lowest = ranges.lowest.astype(np.float64) - centre
         return cls(X, centre, _checked_spread(name, lowest, highest))
@@ -118,6 +119,14 @@ class CentredRows:
             return self
         return replace(self, screened=_backend.screen_rows(self.values, self.shift))
 
+    def zeros(self, dtype: Any) -> RowArray:
+        """Return a zero for each row, kept where the kernels want it."""
+        return np.zeros(len(self), dtype)
+
+    def placed(self, array: Array | None) -> RowArray | None:
+        """Return an array with an entry for each row, where the kernels want it."""
+        return array
+
     def nearest(self, centres: Array, **outputs: Any) -> _backend.Changes:
         """Fill the outputs of the nearest kernel, which sees the points of this object."""
         return _backend.nearest(
@@ -128,18 +137,30 @@ class CentredRows:
         """Fill `out`, float32 of shape (n, k), with squared distances."""
         _backend.all_distances(self.values, centres, out, shift=self.shift)
 
+    def closest_state(self, candidates: int) -> ClosestState:
+        """Return what k-means++ knows of the rows before there is any centre."""
+        return ClosestState.without_centres(len(self), candidates)
 
-def is_ready(X: Array) -> bool:
-    """Whether the kernels take these rows as they lie."""
+    def closest(self, candidates: Array, state: ClosestState, **options: Any) -> Array:
+        """Try candidates for the next centre of k-means++: see `_backend.closest`."""
+        return _backend.closest(
+            self.values, candidates, state, shift=self.shift, screened=self.screened, **options
+        )
+
+
+def is_ready(X: RowArray) -> bool:
+    """Whether the kernels take these rows as they lie: those on a device always."""
+    if isinstance(X, DeviceArray):
+        return True
     return X.dtype == np.float32 and X.ndim == 2 and X.flags.c_contiguous and X.size > 0
 
 
-def _checked_ranges(X: Array, name: str) -> _backend.ColumnRanges:
+def _checked_ranges(X: RowArray, name: str) -> _backend.ColumnRanges:
     ranges = _backend.column_ranges(X)
     if ranges is not None:
         return ranges
     try:
-        assert_all_finite(X, estimator_name="KMeans", input_name=name)
+        assert_all_finite(on_host(X), estimator_name="KMeans", input_name=name)
     except ValueError as error:
         raise InvalidInput(str(error)) from error
     raise InvalidInput(f"{name} contains NaN or infinity: drop such rows or mend them")

@@ -100,6 +100,12 @@ _fit_options = declared(
             show_default=True,
             help="Keep 2 bytes a number in memory, or read the files for each question.",
         ),
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            help="cuda for all GPUs, cuda:1 for one, auto for GPUs if any; the same bits.",
+        ),
         click.option("--normalize", is_flag=True, help="Scale each row to norm 1 first."),
         budget_options,
         click.option("--encoder-id", metavar="NAME", help="Public encoder that made the rows."),

@@ -107,7 +107,7 @@ def read_rows(argument: str, spec: str) -> NDArray[Any]:
 
 def whole(source: Source) -> NDArray[Any]:
     """Return all rows of a source as one array."""
-    return np.concatenate([rows.copy() for _, rows in source.chunks()])
+    return np.concatenate([np.array(rows) for _, rows in source.chunks()])
 
 
 class UnitRows:
@@ -120,7 +120,7 @@ class UnitRows:
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield (index of first row, rows) in order: see `Source.chunks`."""
         for first, chunk in self._source.chunks(rows):
-            yield first, unit_rows(chunk)
+            yield first, unit_rows(np.asarray(chunk))
 
 
 def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:

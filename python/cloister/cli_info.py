@@ -1,7 +1,8 @@
 """`cloister info`: this installation, a model file, or a ledger."""
 
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloister
 from cloister import cli_codec
@@ -14,6 +15,9 @@ from cloister.privacy.guarantee import PrivacyGuarantee
 from cloister.privacy.ledger import Budget
 from cloister.version import __version__
 
+if TYPE_CHECKING:
+    from cloister._backend import CudaSupport
+
 EXTRAS = ("torch", "torchvision", "pyarrow", "cupy-cuda13x")
 
 NO_STATEMENT = (
@@ -23,22 +27,39 @@ NO_STATEMENT = (
 
 
 def installation(as_json: bool) -> None:
-    """Report the version, the processor's instruction sets and the optional packages."""
+    """Report the version, the processor's instruction sets, GPUs and the optional packages."""
+    cuda = cloister.cuda_support()
     result: dict[str, Any] = {
         "version": __version__,
         "instruction_sets": list(cloister.supported_targets()),
         "instruction_set": cloister.target(),
         "threads": cloister.num_threads(),
+        "cuda": asdict(cuda),
         "extras": {name: _installed(name) for name in EXTRAS},
     }
 
     def show() -> None:
-        facts = {name: value for name, value in result.items() if name != "extras"}
+        facts = {name: value for name, value in result.items() if name not in ("cuda", "extras")}
         facts["instruction_sets"] = ", ".join(result["instruction_sets"])
         extras = {name: found or "not installed" for name, found in result["extras"].items()}
-        show_pairs(facts | extras)
+        show_pairs(facts | _cuda_facts(cuda) | extras)
 
     emit(result, as_json, show)
+
+
+def _cuda_facts(cuda: "CudaSupport") -> dict[str, str]:
+    """Return what was compiled for GPUs and what was found, as lines to show."""
+    found = {
+        f"cuda:{gpu.number}": f"{gpu.name}, {gpu.memory / 2**30:.1f} GiB, compute capability "
+        f"{gpu.capability[0]}.{gpu.capability[1]}"
+        for gpu in cuda.devices
+    }
+    return {
+        "cuda_architectures": ", ".join(cuda.architectures) or "not compiled",
+        "cuda_runtime": cuda.runtime or "none",
+        "cuda_driver": cuda.driver or "none",
+        **(found or {"cuda_devices": f"none: {cuda.problem}"}),
+    }
 
 
 def _installed(name: str) -> str | None:

@@ -47,6 +47,7 @@ class FitOptions:
     n_features: int | None
     on_invalid: str
     cache: bool
+    device: str
     normalize: bool
     budget: str | None
     dataset: str | None
@@ -97,6 +98,7 @@ class FitOptions:
             "clip_norm": self.clip_norm,
             "on_invalid": self.on_invalid,
             "cache": self.cache,
+            "device": self.device,
             "fit_name": self.fit_name,
             "encoder_id": self.encoder_id,
             "row_purity": self.row_purity,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloister import _backend
-from cloister._backend import Partition
+from cloister._backend import DeviceArray, Devices, Partition, RowArray
 from cloister.centred_rows import Array, CentredRows, checked_variance
 from cloister.codes import CodeGrid
+from cloister.device_windows import DeviceWindows
 from cloister.errors import InvalidInput
 from cloister.sources import Source, finite_rows
 
@@ -54,6 +55,8 @@ class CodeRows:
         Scale rows to unit length, and do not shift them.
     cache : bool
         Keep the codes, 2 n d bytes; or read and encode the rows for every call.
+    devices : tuple of int
+        The first of these GPUs finds the nearest points of kept codes; without any, the processor.
 
     Attributes
     ----------
@@ -64,7 +67,9 @@ class CodeRows:
         `nearest` adds up points times this scale, which makes them integers; counts are counts.
     """
 
-    def __init__(self, source: Source, *, on_sphere: bool, cache: bool) -> None:
+    def __init__(
+        self, source: Source, *, on_sphere: bool, cache: bool, devices: Devices = ()
+    ) -> None:
         self._source, self._on_sphere = source, on_sphere
         extent = _extent(source, on_sphere=on_sphere)
         self._n, self.d, self.variance = extent.n, source.d, checked_variance(extent.variance)
@@ -84,6 +89,7 @@ class CodeRows:
             for first, part in self._encoded():
                 codes[first : first + len(part)] = part
             self._codes = codes
+        self._windows = DeviceWindows(self._codes, devices[0]) if devices and cache else None
 
     def __len__(self) -> int:
         return self._n
@@ -125,7 +131,7 @@ class CodeRows:
         """
         if distances is None:
             on_grid = self._grid.round_centres(centres)
-            for first, codes in self._blocks():
+            for first, codes in self._counted():
                 part = None if labels is None else labels[first : first + len(codes)]
                 _count(codes, on_grid, part, sums, counts)
             return
@@ -165,6 +171,14 @@ class CodeRows:
         else:
             yield from self._encoded()
 
+    def _counted(self) -> Iterator[tuple[int, RowArray]]:
+        """Yield (index of first row, codes) where the kernels that count them are."""
+        if self._windows is None:
+            yield from self._blocks()
+            return
+        for window, codes in self._windows:
+            yield window.start, codes
+
     def _encoded(self) -> Iterator[tuple[int, Array]]:
         """Read the rows and yield (index of first row, codes)."""
         read = 0
@@ -190,7 +204,8 @@ def finite_blocks(source: Source) -> Iterator[tuple[int, Array]]:
     InvalidInput
         If a row has NaN, infinity or a value beyond float32.
     """
-    for first, rows in source.chunks(max(1, _NUMBERS // source.d)):
+    for first, chunk in source.chunks(max(1, _NUMBERS // source.d)):
+        rows = _backend.on_host(chunk)
         bad = np.flatnonzero(~finite_rows(rows))
         if len(bad):
             raise InvalidInput(
@@ -204,7 +219,7 @@ def _points(rows: Array, on_sphere: bool, first: int) -> Array:
     if not on_sphere:
         return rows
     try:
-        return CentredRows.on_sphere(rows).values
+        return _backend.on_host(CentredRows.on_sphere(rows).values)
     except InvalidInput as error:
         raise InvalidInput(f"in the rows from number {first} on: {error}") from error
 
@@ -238,14 +253,19 @@ def _extent(source: Source, *, on_sphere: bool) -> Extent:
 
 
 def _count(
-    codes: Array, centres: Array, labels: Array | None, sums: Array | None, counts: Array | None
+    codes: RowArray, centres: Array, labels: Array | None, sums: Array | None, counts: Array | None
 ) -> None:
     """Add up the codes by nearest centre of the grid."""
     k, d = centres.shape
     partition = Partition(np.ascontiguousarray(centres[None]), np.array([0, len(codes)]))
     counts = np.zeros(k, np.int64) if counts is None else counts
     sums = np.zeros((k, d), np.int64) if sums is None else sums
-    _backend.tally(codes, partition, None, counts[None], sums[None], labels)
+    found: RowArray | None = labels
+    if labels is not None and isinstance(codes, DeviceArray):
+        found = DeviceArray.empty(labels.shape, np.int32, codes.device)
+    _backend.tally(codes, partition, None, counts[None], sums[None], found)
+    if labels is not None and isinstance(found, DeviceArray):
+        found.copy_to(labels)
 
 
 class CodeAssignment:

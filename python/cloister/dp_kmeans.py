@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 
 from cloister.codes import MAX_FEATURES, CodeGrid
 from cloister.dp_kmeans_fit import KMeansCourse
-from cloister.dp_kmeans_labels import labels_of, mean_distance
+from cloister.dp_kmeans_labels import LabelledModel
 from cloister.dp_kmeans_parameters import (
     check_size,
     check_statement,
@@ -25,18 +25,17 @@ from cloister.dp_kmeans_plan import KMeansPlan, checked_shares, kmeans_plan
 from cloister.model_file import model_array, model_value
 from cloister.parameters import check_flag, check_integer, feature_attributes, set_features
 from cloister.plans import MOST_ROWS
+from cloister.privacy.plain_values import public_parameters
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,
-    public_parameters,
     public_seed,
     state_guarantee,
 )
-from cloister.private_model import PrivateModel
-from cloister.sources import Source, as_source, encode_labels, require_rereadable, with_features
+from cloister.sources import as_source, encode_labels, require_rereadable, with_features
 
 
-class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
+class DPKMeans(LabelledModel, ClusterMixin, BaseEstimator):
     """k-means under (epsilon, delta)-differential privacy.
 
     The rows are only ever asked for counts and clipped residual sums of public cells, with noise:
@@ -69,6 +68,9 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         Refuse rows with NaN or infinity, or let them count for nothing.
     cache : bool, default=True
         Keep the codes of all rows (2 n d bytes), or read the rows anew for every question.
+    device : {"cpu", "cuda", "cuda:0", "auto"}, default="cpu"
+        Where rows are encoded and questions answered, with the same bits: the processor, all GPUs,
+        one of them, or GPUs if there are any. Arrays on a GPU need "cuda", and stay there.
     compute_labels : bool, default=False
         Set the owner-side `labels_` after the fit. They are exact, not private and never saved.
     budget : Budget, optional
@@ -96,7 +98,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
     privacy_ : PrivacyGuarantee
         `privacy_.statement()` is a paragraph to read.
     labels_ : array of shape (n,), int32
-        Owner-side, only with `compute_labels=True`; -1 for rows that were dropped.
+        Owner-side, only with `compute_labels=True`; -1 for rows that were dropped. Of rows on a
+        GPU, an array of their library there, as `predict` returns.
     n_features_in_ : int
 
     Examples
@@ -125,6 +128,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         plan_overrides: Any = None,
         on_invalid: str = "error",
         cache: bool = True,
+        device: str = "cpu",
         compute_labels: bool = False,
         budget: Any = None,
         fit_name: str | None = None,
@@ -144,6 +148,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.plan_overrides = plan_overrides
         self.on_invalid = on_invalid
         self.cache = cache
+        self.device = device
         self.compute_labels = compute_labels
         self.budget = budget
         self.fit_name = fit_name
@@ -203,7 +208,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
 
         Raises
         ------
-        InvalidInput, InvalidType
+        InvalidInput, InvalidType, DeviceError
             Before anything is spent.
         BudgetExceeded
             Before any row is read, if `budget` cannot pay.
@@ -216,7 +221,7 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         k, transform = checked_counts(self), checked_metric(self)
         compute_labels = check_flag("compute_labels", self.compute_labels)
         seed = public_seed(self.random_state, self.fit_name)
-        source = as_source(X)
+        source = as_source(X, devices=parameters.devices())
         if compute_labels:
             require_rereadable(source, "leave compute_labels=False")
         features = feature_attributes(with_features(X, source))
@@ -241,39 +246,8 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.privacy_ = state_guarantee(release, parameters, transform=transform)
         self.__dict__.pop("labels_", None)  # of an earlier fit
         if compute_labels:
-            self.labels_ = self._labels(source, parameters.on_invalid)
+            self.labels_ = self._labels(X, source, parameters.on_invalid)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled or copied: all but the owner-side labels."""
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "labels_"}
-
-    def fit_predict(self, X: Any, y: Any = None, **params: Any) -> NDArray[np.int32]:
-        """Fit, then return owner-side labels; they are exact and may not be released.
-
-        -1 stands for rows that `on_invalid="drop"` left out.
-        """
-        source = as_source(X)
-        require_rereadable(source, "call fit alone")
-        self.fit(X)
-        return self.labels_ if self.compute_labels else self._labels(source, self.on_invalid)
-
-    def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the nearest centre of each row, shape (n,); with "cosine" that of least angle.
-
-        Of private rows this is owner-side: exact, and may not be released.
-
-        Raises
-        ------
-        InvalidInput, InvalidType
-            If `X` is no array of finite rows with the features of the fit.
-        """
-        return self._labels(self._checked(X), "error")
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the mean squared distance, or 1 - cos, to the nearest centre; owner-side."""
-        return -mean_distance(self._checked(X), self.cluster_centers_, self.privacy_)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"cluster_centers": self.cluster_centers_, "noisy_counts": self.noisy_counts_}
@@ -295,6 +269,3 @@ class DPKMeans(PrivateModel, ClusterMixin, BaseEstimator):
         self.n_iter_ = model_value(path, header, "rounds", int)
         stored = model_value(path, header, "plan", dict) if "plan" in header else None
         self.plan_ = None if stored is None else KMeansPlan.of_header(stored)
-
-    def _labels(self, source: Source, on_invalid: str) -> NDArray[np.int32]:
-        return labels_of(source, self.cluster_centers_, self.privacy_, on_invalid)

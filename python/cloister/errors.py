@@ -41,3 +41,7 @@ class MissingDependency(CloisterError, ImportError):
 
 class PublicClassesWarning(UserWarning):
     """The list of classes was read off the labels, and is thereby public."""
+
+
+class DeviceWarning(UserWarning):
+    """`device="auto"` found no GPU that it can use and takes the processor: the same results."""

@@ -17,14 +17,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cloister._backend import DeviceArray, on_host, resolve_devices
 from cloister.assignment import Assignment
 from cloister.centred_rows import Array, CentredRows, checked_variance, is_ready
+from cloister.device_centred_rows import checked_on_device, placed_on
 from cloister.errors import InvalidInput, InvalidType
 from cloister.kmeans_parameters import STARTS, number_of_runs
 from cloister.kmeans_streamed import assigned, fit_codes, resident_or_source, transformed
 from cloister.lloyd import lloyd
 from cloister.parameters import check_flag
 from cloister.sample_weight import check_sample_weight, refuse_weights
+from cloister.sources import returned_like
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -62,6 +65,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         each iteration: spherical k-means (Dhillon and Modha 2001).
     cache : bool, default=True
         Keep such codes (2 n d bytes), or read anew for each iteration and k-means++ centre.
+    device : {"cpu", "cuda", "cuda:0", "auto"}, default="cpu"
+        Where distances are taken, with the same bits: the processor, the first GPU, that GPU, or
+        a GPU if there is one. Larger rows than it holds are streamed. float32 arrays on it stay.
     random_state : int, RandomState or None, default=None
         Seeds the choice of initial centres.
 
@@ -70,7 +76,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     cluster_centers_ : float64 array of shape (n_clusters, d)
         Means of the clusters; unit vectors with the cosine metric.
     labels_ : int32 array of shape (n,)
-        Nearest centre of each training row, ties to the smallest: what `predict` returns.
+        Nearest centre of each training row, ties to the smallest: what `predict` returns. Of rows
+        on a GPU these are their library's, and there; all else is numpy's.
     inertia_ : float
         Sum of squared distances to the nearest centre; with the cosine metric, of one minus
         the cosine.
@@ -105,6 +112,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         tol: float = 1e-4,
         metric: str = "euclidean",
         cache: bool = True,
+        device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -114,6 +122,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.tol = tol
         self.metric = metric
         self.cache = cache
+        self.device = device
         self.random_state = random_state
 
     def fit(
@@ -134,12 +143,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         -------
         self
         """
-        n_init = number_of_runs(self)
-        X, source = resident_or_source(X, cache=check_flag("cache", self.cache))
+        n_init, given = number_of_runs(self), X
+        devices = resolve_devices(self.device)
+        X, source = resident_or_source(X, cache=check_flag("cache", self.cache), devices=devices)
         if source is not None:
             refuse_weights(sample_weight)
-            fit_codes(self, X, source, n_init)
-            self._warn_of_duplicates()
+            self._warn_of_duplicates(fit_codes(self, X, source, n_init, devices))
             return self
         data = self._validated(X, reset=True)
         if len(data) < self.n_clusters:
@@ -153,11 +162,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if is_cosine:
             mean = np.zeros(data.shape[1])
             self._shift = mean.astype(np.float32)
-            rows = CentredRows.on_sphere(data)
+            rows = CentredRows.on_sphere(on_host(data))
         else:
             rows, mean = CentredRows.around_mean(data)
             self._shift = mean.astype(np.float32)
-        rows = rows.with_codes(self.n_clusters)
+        rows = placed_on(devices, rows).with_codes(self.n_clusters)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
         options: dict[str, Any] = {"max_iter": self.max_iter, "tolerance": tolerance}
@@ -173,22 +182,21 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             if inertia < best:
                 best = inertia
                 self.cluster_centers_ = centres
-                self.labels_ = assignment.labels
-                self.n_iter_ = result.n_iter
-        self.inertia_ = best
-        self._warn_of_duplicates()
+                labels, self.n_iter_ = assignment.labels, result.n_iter
+        self.labels_, self.inertia_ = returned_like(given, labels), best
+        self._warn_of_duplicates(labels)
         return self
 
-    def predict(self, X: npt.ArrayLike) -> Array:
-        """Return the nearest centre of each row of `X`, an int32 array of shape (n,)."""
-        return assigned(self, X)[0]
+    def predict(self, X: npt.ArrayLike) -> Any:
+        """Return the nearest centre of each row, an int32 array of shape (n,)."""
+        return returned_like(X, assigned(self, X)[0])
 
-    def transform(self, X: npt.ArrayLike) -> Array:
+    def transform(self, X: npt.ArrayLike) -> Any:
         """Return the distance of each row to each centre, float32 of shape (n, n_clusters).
 
         With the cosine metric this is one minus the cosine, otherwise the Euclidean distance.
         """
-        return transformed(self, X)
+        return returned_like(X, transformed(self, X))
 
     def score(
         self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
@@ -213,7 +221,9 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _validated(self, X: npt.ArrayLike, *, reset: bool) -> Array:
+    def _validated(self, X: npt.ArrayLike | DeviceArray, *, reset: bool) -> Any:
+        if isinstance(X, DeviceArray):
+            return checked_on_device(self, X, reset=reset)
         accepted = [np.float64, np.float32, np.float16]
         # Where rows are not scaled, such ones are read once, by the kernel that finds their spread.
         is_checked = self.metric != "cosine" and isinstance(X, np.ndarray) and is_ready(X)
@@ -227,10 +237,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             raise InvalidInput(str(error)) from error
         return data
 
-    def _rows(self, data: Array) -> CentredRows:
-        if self.metric == "cosine":
-            return CentredRows.on_sphere(data)
-        return CentredRows.around(data, self._shift)
+    def _rows(self, data: Any) -> CentredRows:
+        is_cosine = self.metric == "cosine"
+        on_sphere, around = CentredRows.on_sphere, CentredRows.around
+        rows = on_sphere(on_host(data)) if is_cosine else around(data, self._shift)
+        return placed_on(resolve_devices(self.device), rows)
 
     def _fitted_rows(self, X: npt.ArrayLike) -> CentredRows:
         check_is_fitted(self)
@@ -255,8 +266,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if not np.isfinite(centres).all():
             raise InvalidInput("init contains NaN or infinity: pass finite centres")
         if self.metric == "cosine":
-            return CentredRows.on_sphere(centres, "init").values
-        return CentredRows.around(centres, self._shift, "init").values
+            start = CentredRows.on_sphere(centres, "init")
+        else:
+            start = CentredRows.around(centres, self._shift, "init")
+        return np.asarray(start.values)
 
     def _assign(self, rows: CentredRows, centres: Array) -> tuple[Array, Array]:
         """Return labels and squared distances, for fit and predict alike."""
@@ -269,8 +282,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         total = distances.sum() if weights is None else (distances * weights).sum()
         return float(total) * (0.5 if self.metric == "cosine" else 1.0)
 
-    def _warn_of_duplicates(self) -> None:
-        found = len(np.unique(self.labels_))
+    def _warn_of_duplicates(self, labels: Array) -> None:
+        found = np.count_nonzero(np.bincount(labels))
         if found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({found}) found smaller than n_clusters "

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cloister import _backend
-from cloister._backend import CANDIDATE_BLOCK, ClosestState
+from cloister._backend import CANDIDATE_BLOCK
 from cloister.centred_rows import Array, CentredRows
 from cloister.errors import InvalidInput
 
@@ -98,8 +98,8 @@ class _Candidates:
     """What candidates for the next centre would make of the squared distances of all rows."""
 
     def __init__(self, rows: CentredRows, trials: int, weights: Array | None) -> None:
-        self._rows, self._weights = rows, weights
-        self._state = ClosestState.without_centres(len(rows), trials)
+        self._rows, self._weights, self._placed = rows, weights, rows.placed(weights)
+        self._state = rows.closest_state(trials)
         screened = rows.screened
         self._squares = None if screened is None else _backend.code_squares(screened)
 
@@ -109,14 +109,11 @@ class _Candidates:
         Returns, for each block of rows and candidate, the weighted sum of squared distances to the
         nearest centre if the candidate were one.
         """
-        return _backend.closest(
-            self._rows.values,
+        return self._rows.closest(
             self._rows.take(indices),
             self._state,
             accepted=accepted,
-            shift=self._rows.shift,
-            weights=self._weights,
-            screened=self._rows.screened,
+            weights=self._placed,
             squares=self._squares,
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from cloister._backend import Devices, is_on_device, resolve_devices
 from cloister.centred_rows import Array, CentredRows
 from cloister.code_rows import CodeAssignment, CodeRows, finite_blocks
 from cloister.code_seeding import plus_plus_codes
@@ -17,6 +18,7 @@ from cloister.sample_weight import check_sample_weight, refuse_weights
 from cloister.sources import (
     Source,
     as_source,
+    device_rows,
     host_array,
     is_resident,
     require_rereadable,
@@ -24,8 +26,10 @@ from cloister.sources import (
 )
 
 
-def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
+def resident_or_source(X: Any, *, cache: bool, devices: Devices = ()) -> tuple[Any, Source | None]:
     """Return rows that lie in memory as they are, and None; of others, a source that rereads them.
+
+    Rows on a device, where there are `devices`, stay there.
 
     Rows that can be read only once are gathered in memory.
 
@@ -34,6 +38,8 @@ def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
     InvalidInput, InvalidType
         As `as_source`; and without `cache`, if the rows can be read only once.
     """
+    if devices and is_on_device(X):
+        return device_rows(X), None
     if is_resident(X):
         return host_array(X), None
     source = as_source(X)
@@ -45,8 +51,8 @@ def resident_or_source(X: Any, *, cache: bool) -> tuple[Any, Source | None]:
     return np.concatenate(parts), None
 
 
-def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
-    """Set the attributes of a fit, from int16 codes of the rows.
+def fit_codes(model: Any, X: Any, source: Source, n_init: int, devices: Devices = ()) -> Array:
+    """Set the attributes of a fit, from int16 codes of the rows; return its labels.
 
     Parameters
     ----------
@@ -58,10 +64,12 @@ def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
         The same, can be read many times.
     n_init : int
         Number of runs.
+    devices : tuple of int
+        The GPUs that it may use.
     """
     features = feature_attributes(with_features(X, source))
     on_sphere = model.metric == "cosine"
-    rows = CodeRows(source, on_sphere=on_sphere, cache=model.cache)
+    rows = CodeRows(source, on_sphere=on_sphere, cache=model.cache, devices=devices)
     if len(rows) < model.n_clusters:
         raise InvalidInput(
             f"n_samples={len(rows)} should be >= n_clusters={model.n_clusters}: "
@@ -89,7 +97,9 @@ def fit_codes(model: Any, X: Any, source: Source, n_init: int) -> None:
             model.cluster_centers_ = result.centres + rows.shift
             model.n_iter_ = result.n_iter
     del rows  # the codes are not needed any more
-    model.labels_, model.inertia_ = assigned(model, X)
+    labels, model.inertia_ = assigned(model, X)
+    model.labels_ = labels
+    return labels
 
 
 def assigned(model: Any, X: Any, sample_weight: Any = None) -> tuple[Array, float]:
@@ -114,6 +124,9 @@ def transformed(model: Any, X: Any) -> Array:
 def _centred(model: Any, X: Any) -> Iterator[CentredRows]:
     """Yield rows with the features of the fit: an array as a whole, others in blocks."""
     check_is_fitted(model)
+    if is_on_device(X) and resolve_devices(model.device):
+        yield model._fitted_rows(device_rows(X))
+        return
     if is_resident(X):
         yield model._fitted_rows(host_array(X))
         return

@@ -109,7 +109,7 @@ def _relocate_empty(assignment: Rounds, centres: Array) -> tuple[Array, Array, b
     Rows without weight stay where they are: they count as absent. Returns sums, counts, and whether
     any row was given; the assignment stays as it is.
     """
-    sums, counts, labels = assignment.sums, assignment.counts, assignment.labels
+    sums, counts = assignment.sums, assignment.counts
     empty = np.flatnonzero(counts == 0)
     if len(empty) == 0:
         return sums, counts, False
@@ -120,7 +120,7 @@ def _relocate_empty(assignment: Rounds, centres: Array) -> tuple[Array, Array, b
         return sums, counts, False
     empty = empty[: len(farthest)]
     points, masses = assignment.added(farthest)
-    sums, counts = sums.copy(), counts.copy()
+    sums, counts, labels = sums.copy(), counts.copy(), assignment.labels
     np.subtract.at(sums, labels[farthest], points)
     np.subtract.at(counts, labels[farthest], masses)
     sums[empty] = points

@@ -16,10 +16,10 @@ from cloister.mixture_rules import planned_shares, rules_of, tilts
 from cloister.mixture_tilt import fit_tilted_mixture
 from cloister.parameters import check_integer, feature_attributes, set_features
 from cloister.plans import MOST_ROWS, checked_overrides
+from cloister.privacy.plain_values import public_parameters
 from cloister.privacy.session import (
     PrivacyParameters,
     private_session,
-    public_parameters,
     public_seed,
     state_guarantee,
 )
@@ -82,6 +82,8 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         Refuse rows with NaN or infinity, or let them count for nothing.
     cache : bool, default=True
         Keep the codes of all rows (2 n d bytes), or read the rows anew for every question.
+    device : {"cpu", "cuda", "cuda:0", "auto"}, default="cpu"
+        Where the fit runs, to the same bits: see `DPKMeans`.
     budget : Budget, optional
         The data set's ledger; the whole cost is reserved before any row is read, but for the first
         batch of an iterable, which tells d.
@@ -151,6 +153,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         plan_overrides: Any = None,
         on_invalid: str = "error",
         cache: bool = True,
+        device: str = "cpu",
         budget: Any = None,
         fit_name: str | None = None,
         random_state: Any = None,
@@ -171,6 +174,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         self.plan_overrides = plan_overrides
         self.on_invalid = on_invalid
         self.cache = cache
+        self.device = device
         self.budget = budget
         self.fit_name = fit_name
         self.random_state = random_state
@@ -244,7 +248,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
 
         Raises
         ------
-        InvalidInput, InvalidType
+        InvalidInput, InvalidType, DeviceError
             Before anything is spent.
         BudgetExceeded
             Before any row or label is read, if `budget` cannot pay; with `classes=None` the
@@ -261,7 +265,7 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
         if self.n_hint is not None:
             check_integer("n_hint", self.n_hint, 1, MOST_ROWS, way_out="or None for a noisy count")
         seed = public_seed(self.random_state, self.fit_name)
-        source = as_source(X)
+        source = as_source(X, devices=parameters.devices())
         features = feature_attributes(with_features(X, source))
         y = find_labels(y, source)
         classes, from_data = public_classes(y, source.n, self.classes)
@@ -287,10 +291,9 @@ class DPGaussianMixture(FittedMixture, DensityMixin, BaseEstimator):
             else:
                 fitted = fit_components(release, grid, rules, seed)
         set_features(self, features)
-        self.classes_ = classes
+        self.classes_, self.transform_ = classes, self.row_transform
         numbers, untilted, plan = fitted
         self._take(numbers if prior is None else numbers.with_class_prior(prior), untilted, plan)
-        self.transform_ = self.row_transform
         self.privacy_ = state_guarantee(
             release, parameters, classes_from_data=from_data, transform=name
         )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 from sklearn.utils.validation import check_is_fitted
 
+from cloister._backend import DeviceArray, on_host, resolve_devices
 from cloister.class_prior import check_class_prior
 from cloister.covariance import Covariances
 from cloister.errors import CloisterError, InvalidInput, ModelFileError
@@ -20,7 +21,7 @@ from cloister.model_file import model_value
 from cloister.parameters import check_flag, check_integer, check_real
 from cloister.privacy.session import public_seed
 from cloister.private_model import PrivateModel
-from cloister.sources import finite_float64, rows_a_chunk
+from cloister.sources import Source, as_source, finite_float64, returned_like, rows_a_chunk
 from cloister.transforms import (
     apply_transform,
     as_transform,
@@ -63,7 +64,8 @@ class FittedMixture(PrivateModel):
         *,
         tilted: bool = True,
         temperature: float = 1.0,
-    ) -> tuple[NDArray[Any], ...]:
+        device: str = "cpu",
+    ) -> tuple[Any, ...]:
         """Draw synthetic rows; free of privacy cost, as many as one likes.
 
         Parameters
@@ -83,11 +85,16 @@ class FittedMixture(PrivateModel):
             Multiplies the covariances of the components: below 1 rows lie nearer to the means of
             their classes. For those who train on `y` or decode the rows; `proba` stays the
             posterior at temperature 1.
+        device : {"cpu", "cuda", "cuda:0", "auto"}, default="cpu"
+            Where to draw; the rows are the same bits. On a GPU, the first one if there are several,
+            they stay there.
 
         Returns
         -------
         X : array of shape (n_samples, d), float32
             In the space of the rows that were fitted: of unit norm if there was a `row_transform`.
+            On a GPU a `DeviceArray`: ``torch.from_dlpack(X)`` or ``cupy.asarray(X)`` takes it
+            without a copy.
         y : array of shape (n_samples,)
             Their classes.
         proba : array of shape (n_samples, classes), float64
@@ -97,19 +104,27 @@ class FittedMixture(PrivateModel):
         ------
         InvalidInput, InvalidType
             Naming the argument.
+        DeviceError
+            If there is no such device, or it has too little memory.
         """
         check_is_fitted(self)
         check_flag("return_proba", return_proba)
         heat = check_real("temperature", temperature, 1e-6, 1e6, way_out="1.0 is the mixture's own")
         n = check_integer("n_samples", n_samples, 1, 2**40, way_out="how many rows to draw")
+        devices = resolve_devices(device)
         seed = public_seed(self.random_state if random_state is None else random_state)
         numbers = self._numbers() if check_flag("tilted", tilted) else self._density()
-        rows, components = numbers.sample(n, seed, heat)
-        rows = invert_transform(self.transform_, rows)
+        place = devices[0] if devices else None
+        rows, components = numbers.sample(n, seed, heat, place)
+        if self.transform_ is not None:
+            inverted = invert_transform(self.transform_, on_host(rows))
+            rows = inverted if place is None else DeviceArray.copy_of(inverted, place)
         labels = self.classes_[components // self._components_a_class()]
-        return (rows, labels, self.predict_proba(rows)) if return_proba else (rows, labels)
+        if not return_proba:
+            return rows, labels
+        return rows, labels, self._posterior(as_source(on_host(rows)))
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: Any) -> Any:
         """Return the log-density of each row, or of its transform where there is one.
 
         After a fit with `tilt` this is the density of `untilted_`.
@@ -121,35 +136,41 @@ class FittedMixture(PrivateModel):
         Returns
         -------
         array of shape (n,), float64
-            In nats. Of private rows this is owner-side: it may not be released.
+            In nats. Of private rows this is owner-side: it may not be released. Of rows on a GPU,
+            which are scored on the processor, an array of their library there; so too from
+            `predict_proba` and, but for classes that are strings, `predict`.
         """
-        check_is_fitted(self)
-        joints = self._log_densities(X, self._density())
-        return np.concatenate([logsumexp(joint, axis=1) for joint in joints])
+        return returned_like(X, self._scores(X))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean log-density of the rows, in nats; see `score_samples`."""
-        return float(self.score_samples(X).mean())
+        return float(self._scores(X).mean())
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def _scores(self, X: Any) -> NDArray[np.float64]:
+        joints = self._log_densities(self._checked(X), self._density())
+        return np.concatenate([logsumexp(joint, axis=1) for joint in joints])
+
+    def predict_proba(self, X: Any) -> Any:
         """Return the posterior probability of each class, shape (n, classes).
 
         Of private rows this is owner-side.
         """
-        check_is_fitted(self)
+        return returned_like(X, self._posterior(self._checked(X)))
+
+    def _posterior(self, source: Source) -> NDArray[np.float64]:
         parts = []
-        for joint in self._log_densities(X, self._numbers()):
+        for joint in self._log_densities(source, self._numbers()):
             by_class = logsumexp(joint.reshape(len(joint), len(self.classes_), -1), axis=2)
             parts.append(softmax(by_class, axis=1))
         return np.concatenate(parts)
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """Return the most probable class of each row, shape (n,): the mixture's Bayes rule.
 
         Of private rows this is owner-side.
         """
-        most_probable = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[most_probable])
+        most_probable = self._posterior(self._checked(X)).argmax(axis=1)
+        return returned_like(X, np.asarray(self.classes_[most_probable]))
 
     def linear_rule(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the Bayes rule of the mixture: it is linear where classes share a covariance.
@@ -260,9 +281,10 @@ class FittedMixture(PrivateModel):
     def _components_a_class(self) -> int:
         return len(self.weights_) // len(self.classes_)
 
-    def _log_densities(self, X: Any, numbers: MixtureNumbers) -> Iterator[NDArray[np.float64]]:
+    def _log_densities(
+        self, source: Source, numbers: MixtureNumbers
+    ) -> Iterator[NDArray[np.float64]]:
         """Yield, chunk by chunk, the log of weight times density of rows by components."""
-        source = self._checked(X)
         # So many rows for every dtype and source: a matrix product's bits depend on them.
         for first, chunk in source.chunks(rows_a_chunk(source.d)):
             rows = finite_float64(chunk, first)

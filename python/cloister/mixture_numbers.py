@@ -50,15 +50,16 @@ class MixtureNumbers:
         return np.asarray(joint + np.log(self.weights) - 0.5 * logs)
 
     def sample(
-        self, n: int, seed: int, temperature: float = 1.0
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Draw n rows of the sequence `seed`, and the component of each.
+        self, n: int, seed: int, temperature: float = 1.0, device: int | None = None
+    ) -> tuple[_backend.RowArray, NDArray[np.int64]]:
+        """Draw n rows of the sequence `seed`, on a device if one is given, and their components.
 
         Covariances are multiplied by `temperature`, above 0.
         """
         k, d = self.means.shape
         components = np.random.default_rng(seed).choice(k, size=n, p=self.weights)
-        rows = np.empty((n, d), dtype=np.float32)
+        of_rows = _backend.placed(components.astype(np.int32), device)
+        rows = _backend.empty_rows((n, d), np.float32, device)
         factors, scales = self.covariances.sampling_factors(temperature)
         _backend.sample_mixture(
             seed,
@@ -67,7 +68,7 @@ class MixtureNumbers:
             factors,
             scales,
             self.covariance_of,
-            components.astype(np.int32),
+            of_rows,
             rows,
         )
         return rows, components

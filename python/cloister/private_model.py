@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Self
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from cloister._backend import resolve_devices
 from cloister.errors import InvalidInput, ModelFileError
 from cloister.model_file import model_value, read_model, write_model
 from cloister.parameters import check_features
 from cloister.privacy.guarantee import PrivacyGuarantee, require_private
-from cloister.privacy.session import estimator_parameters, public_parameters
+from cloister.privacy.plain_values import estimator_parameters, public_parameters
 from cloister.sources import Source, as_source, with_features
 
 
@@ -23,6 +24,7 @@ class PrivateModel(ABC):
     """
 
     _kind: ClassVar[str]
+    device: str
     privacy_: PrivacyGuarantee
     n_features_in_: int
 
@@ -94,7 +96,7 @@ class PrivateModel(ABC):
     def _checked(self, X: Any) -> Source:
         """Return the rows of `X`, which have the features of the fit."""
         check_is_fitted(self)
-        source = as_source(X)
+        source = as_source(X, devices=resolve_devices(self.device))
         check_features(self, with_features(X, source))
         return source
 

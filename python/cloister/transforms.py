@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cloister._backend import on_host
 from cloister.codes import CodeGrid
 from cloister.errors import CloisterError, InvalidInput
 from cloister.parameters import check_real
@@ -200,7 +201,7 @@ class TransformedRows:
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (index of first row, mapped rows): see `Source.chunks`."""
         for first, chunk in self._source.chunks(rows):
-            yield first, self._transform.map(_float32(chunk))
+            yield first, self._transform.map(_float32(on_host(chunk)))
 
 
 def transformed_source(transform: Any, source: Source) -> Source:

@@ -1,4 +1,4 @@
-"""Compile cuda/*.cu for the host, against the CUDA of this folder, into a module `_cuda`.
+"""Compile cuda/*.cu for the host, against the CUDA of this folder, into a module `_cuda_emulated`.
 
 ``python tests/emulated_cuda/build.py [--sanitize address]`` prints where the module lies. Objects
 are kept under build/emulated_cuda by the hash of what went into them.
@@ -8,15 +8,19 @@ import argparse
 import hashlib
 import importlib.util
 import subprocess
-import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pybind11
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 OUT = ROOT / "build" / "emulated_cuda"
-FLAGS = ["-std=c++20", "-O2", "-g1", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-w"]
+FLAGS = ["-std=c++20", "-O2", "-g1", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing"]
+FLAGS += ["-fwrapv"]  # integers of a device wrap
+# A device stops at an access that is not aligned to its size.
+FLAGS += ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
 
 
 def sources() -> list[Path]:
@@ -28,9 +32,7 @@ def sources() -> list[Path]:
 
 def build(sanitize: str = "") -> Path:
     """Return the path of the module, compiled where anything has changed."""
-    import pybind11
-
-    flags = [*FLAGS, f"-I{HERE}", f"-I{pybind11.get_include()}", "-DPKG_MODULE=_cuda"]
+    flags = [*FLAGS, f"-I{HERE}", f"-I{pybind11.get_include()}", "-DPKG_MODULE=_cuda_emulated"]
     flags += [f"-I{sysconfig.get_path('include')}", '-DCLOISTER_ARCHITECTURES="emulated"']
     flags += [f"-fsanitize={sanitize}"] * bool(sanitize)
     common = hashlib.sha256(" ".join(flags).encode())
@@ -54,7 +56,7 @@ def build(sanitize: str = "") -> Path:
         objects = list(pool.map(compiled, sources()))
     digest = hashlib.sha256(" ".join(map(str, objects)).encode()).hexdigest()[:16]
     folder = OUT / digest
-    module = folder / ("_cuda" + sysconfig.get_config_var("EXT_SUFFIX"))
+    module = folder / ("_cuda_emulated" + sysconfig.get_config_var("EXT_SUFFIX"))
     if not module.exists():
         folder.mkdir(exist_ok=True)
         partial = module.with_suffix(".partial")
@@ -65,10 +67,9 @@ def build(sanitize: str = "") -> Path:
 
 
 def load(path: Path):
-    """Import the module at `path` as ``cloister._cuda``."""
-    spec = importlib.util.spec_from_file_location("cloister._cuda", path)
+    """Import the module at `path`; who wants it to be ``cloister._cuda`` says so."""
+    spec = importlib.util.spec_from_file_location("cloister._cuda_emulated", path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["cloister._cuda"] = module
     spec.loader.exec_module(module)
     return module
 

@@ -34,6 +34,11 @@ inline unsigned __float_as_uint(float a) { return std::bit_cast<unsigned>(a); }
 inline float __int_as_float(int a) { return std::bit_cast<float>(a); }
 inline float __uint_as_float(unsigned a) { return std::bit_cast<float>(a); }
 inline long long __double_as_longlong(double a) { return std::bit_cast<long long>(a); }
+inline int __double2loint(double a) { return int(std::bit_cast<uint64_t>(a)); }
+inline int __double2hiint(double a) { return int(std::bit_cast<uint64_t>(a) >> 32); }
+inline double __hiloint2double(int high, int low) {
+  return std::bit_cast<double>(uint64_t(uint32_t(high)) << 32 | uint32_t(low));
+}
 inline double __longlong_as_double(long long a) { return std::bit_cast<double>(a); }
 
 // The next float towards an infinity where the exact result is none.

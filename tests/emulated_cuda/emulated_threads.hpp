@@ -85,6 +85,14 @@ inline unsigned __ballot_sync(unsigned, int predicate) {
     bits |= unsigned(all[lane] != 0) << lane;
   return bits;
 }
+template <class T>
+unsigned __match_any_sync(unsigned, T value) {
+  const auto all = emulated::exchange(value);
+  unsigned bits = 0;
+  for (int lane = 0; lane < emulated::warp().lanes; ++lane)
+    bits |= unsigned(all[lane] == value) << lane;
+  return bits;
+}
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, !predicate) == 0; }
 template <class T, class Fold>

@@ -40,7 +40,7 @@ EmulatedStream default_stream;
 std::set<EmulatedStream*> streams{&default_stream};
 std::map<std::uintptr_t, std::unique_ptr<GuardedMemory>> device_memory;
 size_t allocated = 0;
-int current_device = 0;
+thread_local int current_device = 0;
 
 long setting(const char* name, long otherwise) {
   const char* value = std::getenv(name);
@@ -153,7 +153,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 4;
       break;
     case cudaDevAttrL2CacheSize:
-      *value = 1 << 20;
+      *value = int(setting("CLOISTER_EMULATED_CACHE", 1 << 20));
       break;
     case cudaDevAttrComputeCapabilityMajor:
       *value = 8;
@@ -174,6 +174,12 @@ cudaError_t cudaDriverGetVersion(int* version) {
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer) {
+  const std::lock_guard guard(lock);
+  *attributes = {on_device(pointer, 1) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered,
+                 current_device};
+  return cudaSuccess;
+}
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   *total_bytes = total_memory();
   *free_bytes = *total_bytes - std::min(allocated, *total_bytes);

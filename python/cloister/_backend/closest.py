@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister._backend import library
+from cloister._backend.device_array import DeviceArray, RowArray, on_host
 from cloister._backend.library import address
 from cloister._backend.nearest import ScreenedRows
+from cloister._backend.placement import Placement
 from cloister.errors import InvalidInput
 
 CANDIDATE_BLOCK = library.kernels.candidate_block  # rows whose potentials are added up together
@@ -28,23 +30,27 @@ class ClosestState:
         Bit l is set where candidate l is closer.
     """
 
-    closest: NDArray[np.float32]
-    distances: NDArray[np.float32]
-    improved: NDArray[np.uint32]
+    closest: RowArray
+    distances: RowArray
+    improved: RowArray
 
     @classmethod
-    def without_centres(cls, n: int, candidates: int) -> Self:
-        """Return the state of n rows before there is any centre."""
+    def without_centres(cls, n: int, candidates: int, device: int | None = None) -> Self:
+        """Return the state of n rows, on the host or a device, before there is any centre."""
+        closest, improved = np.full(n, np.inf, np.float32), np.zeros(n, np.uint32)
+        if device is None:
+            return cls(closest, np.empty((n, candidates), np.float32), improved)
         return cls(
-            np.full(n, np.inf, np.float32),
-            np.empty((n, candidates), np.float32),
-            np.zeros(n, np.uint32),
+            DeviceArray.copy_of(closest, device),
+            DeviceArray.empty((n, candidates), np.float32, device),
+            DeviceArray.copy_of(improved, device),
         )
 
     def accepted(self, rows: slice, candidate: int) -> NDArray[np.float32]:
         """Return the squared distances of some rows if `candidate` becomes a centre."""
-        is_closer = (self.improved[rows] >> np.uint32(candidate)) & np.uint32(1) == 1
-        return np.where(is_closer, self.distances[rows, candidate], self.closest[rows])
+        improved, distances = on_host(self.improved[rows]), on_host(self.distances[rows])
+        is_closer = (improved >> np.uint32(candidate)) & np.uint32(1) == 1
+        return np.where(is_closer, distances[:, candidate], on_host(self.closest[rows]))
 
 
 def code_squares(screened: ScreenedRows) -> NDArray[np.int32]:
@@ -63,13 +69,13 @@ def code_squares(screened: ScreenedRows) -> NDArray[np.int32]:
 
 
 def closest(
-    rows: NDArray[Any],
+    rows: RowArray,
     candidates: NDArray[Any],
     state: ClosestState,
     *,
     accepted: int = -1,
     shift: NDArray[Any] | None = None,
-    weights: NDArray[Any] | None = None,
+    weights: RowArray | None = None,
     screened: ScreenedRows | None = None,
     squares: NDArray[Any] | None = None,
 ) -> NDArray[np.float64]:
@@ -113,23 +119,33 @@ def closest(
     if (screened is None) != (squares is None):
         raise InvalidInput("pass both screened and squares, or neither: got one")
     potentials = np.empty((-(-n // CANDIDATE_BLOCK), count))
-    library.kernels.closest(
-        address("rows", rows, np.float32, (n, d)),
-        n,
-        d,
-        address("shift", shift, np.float32, (d,)),
-        address("weights", weights, np.float64, (n,)),
-        *((0, 0, 0, 0) if screened is None else screened.addresses(n, d)),
-        address("squares", squares, np.int32, (n,)),
-        address("candidates", candidates, np.float32, (count, d)),
-        count,
-        address("closest", state.closest, np.float32, (n,), writeable=True),
-        address("distances", state.distances, np.float32, (n, room), writeable=True),
-        address("improved", state.improved, np.uint32, (n,), writeable=True),
-        potentials.ctypes.data,
-        room,
-        accepted,
-        library.num_threads(),
-        0,
+    place = Placement.of(
+        rows=rows,
+        weights=weights,
+        closest=state.closest,
+        distances=state.distances,
+        improved=state.improved,
     )
+    if screened is not None:
+        place.require_host("screened")
+    with place.kernels() as kernels:
+        kernels.closest(
+            place.rows("rows", rows, np.float32, (n, d)),
+            n,
+            d,
+            address("shift", shift, np.float32, (d,)),
+            place.rows("weights", weights, np.float64, (n,)),
+            *((0, 0, 0, 0) if screened is None else screened.addresses(n, d)),
+            address("squares", squares, np.int32, (n,)),
+            address("candidates", candidates, np.float32, (count, d)),
+            count,
+            place.rows("closest", state.closest, np.float32, (n,), writeable=True),
+            place.rows("distances", state.distances, np.float32, (n, room), writeable=True),
+            place.rows("improved", state.improved, np.uint32, (n,), writeable=True),
+            potentials.ctypes.data,
+            room,
+            accepted,
+            library.num_threads(),
+            0,
+        )
     return potentials

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister._backend import library
+from cloister._backend.device_array import RowArray
 from cloister._backend.library import address
+from cloister._backend.placement import Placement
 from cloister._backend.tallies import check_offsets
 from cloister.codes import CODE_BOUND, MOMENT_BOUND, Clip, CodeGrid
 from cloister.errors import InvalidInput
@@ -133,7 +135,7 @@ def _check_norms(name: str, vectors: NDArray[np.int16]) -> None:
 
 
 def gradient(
-    codes: NDArray[np.int16],
+    codes: RowArray,
     offsets: NDArray[np.int64],
     model: SoftmaxRegression,
     out: NDArray[np.int64],
@@ -147,23 +149,25 @@ def gradient(
     classes = len(offsets) - 1
     check_offsets(offsets, n)
     rows, residuals = model.row_clip, model.residual_clip
-    library.kernels.gradient(
-        address("codes", codes, np.int16, (n, d)),
-        n,
-        d,
-        address("offsets", offsets, np.int64, (classes + 1,)),
-        classes,
-        address("centre", model.centre, np.int16, (d,)),
-        rows.radius,
-        rows.target,
-        rows.bound,
-        address("weights", model.weights, np.int16, (classes, d)),
-        model.scale,
-        address("bias", model.bias, np.float64, (classes,)),
-        residuals.radius,
-        residuals.target,
-        residuals.bound,
-        address("out", out, np.int64, (classes, d), writeable=True),
-        library.num_threads(),
-        0,
-    )
+    place = Placement.of(codes=codes)
+    with place.kernels() as kernels:
+        kernels.gradient(
+            place.rows("codes", codes, np.int16, (n, d)),
+            n,
+            d,
+            address("offsets", offsets, np.int64, (classes + 1,)),
+            classes,
+            address("centre", model.centre, np.int16, (d,)),
+            rows.radius,
+            rows.target,
+            rows.bound,
+            address("weights", model.weights, np.int16, (classes, d)),
+            model.scale,
+            address("bias", model.bias, np.float64, (classes,)),
+            residuals.radius,
+            residuals.target,
+            residuals.bound,
+            address("out", out, np.int64, (classes, d), writeable=True),
+            library.num_threads(),
+            0,
+        )

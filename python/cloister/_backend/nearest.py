@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister._backend import library, neighbours
+from cloister._backend.device_array import DeviceArray, RowArray
 from cloister._backend.library import address
+from cloister._backend.placement import Placement
 from cloister.errors import InvalidInput
 
 
@@ -78,21 +80,23 @@ class ColumnRanges:
     highest: NDArray[np.float32]
 
 
-def column_ranges(rows: NDArray[Any]) -> ColumnRanges | None:
+def column_ranges(rows: RowArray) -> ColumnRanges | None:
     """Read float32 rows once; None if a value is NaN or infinite."""
     n, d = rows.shape
     sums = np.zeros((-(-n // library.kernels.range_rows), d))
     lowest, highest = np.empty(d, np.float32), np.empty(d, np.float32)
-    is_finite = library.kernels.column_ranges(
-        address("rows", rows, np.float32, (n, d)),
-        n,
-        d,
-        sums.ctypes.data,
-        lowest.ctypes.data,
-        highest.ctypes.data,
-        library.num_threads(),
-        0,
-    )
+    place = Placement.of(rows=rows)
+    with place.kernels() as kernels:
+        is_finite = kernels.column_ranges(
+            place.rows("rows", rows, np.float32, (n, d)),
+            n,
+            d,
+            sums.ctypes.data,
+            lowest.ctypes.data,
+            highest.ctypes.data,
+            library.num_threads(),
+            0,
+        )
     return ColumnRanges(sums.sum(axis=0) / n, lowest, highest) if is_finite else None
 
 
@@ -102,15 +106,15 @@ def screens_by_codes(d: int, k: int) -> bool:
 
 
 def nearest(
-    rows: NDArray[Any],
+    rows: RowArray,
     centres: NDArray[Any],
     *,
     shift: NDArray[Any] | None = None,
-    weights: NDArray[Any] | None = None,
+    weights: RowArray | None = None,
     screened: ScreenedRows | None = None,
     recollection: neighbours.Recollection | None = None,
-    labels: NDArray[Any] | None = None,
-    distances: NDArray[Any] | None = None,
+    labels: RowArray | None = None,
+    distances: RowArray | None = None,
     sums: NDArray[Any] | None = None,
     counts: NDArray[Any] | None = None,
     sum_scale: float = 1.0,
@@ -119,8 +123,9 @@ def nearest(
 ) -> Changes:
     """Find the nearest centre of each row less `shift`, and fill the outputs that are given.
 
-    The results are the same bits for any number of threads, any chunking of the rows and any
-    instruction set (`nearest` in kernels.hpp has the order of operations).
+    The results are the same bits for any number of threads, any chunking of the rows, any
+    instruction set and any device (`nearest` in kernels.hpp has the order of operations). Rows,
+    weights, labels and distances lie on the host, or all on one device.
 
     Parameters
     ----------
@@ -169,46 +174,55 @@ def nearest(
         raise InvalidInput("recollection needs screened rows, and the labels of the call before")
     changes = np.zeros(2, np.int64)
     lists, alive = neighbours.kernel_arguments(recollection, n, k)
-    library.kernels.nearest(
-        address("rows", rows, np.float32, (n, d)),
-        n,
-        d,
-        address("shift", shift, np.float32, (d,)),
-        address("weights", weights, np.float64, (n,)),
-        *((0, 0, 0, 0) if screened is None else screened.addresses(n, d)),
-        *lists,
-        address("centres", centres, np.float32, (k, d)),
-        k,
-        address("labels", labels, np.int32, (n,), writeable=True),
-        address("distances", distances, np.float64, (n,), writeable=True),
-        address("sums", sums, np.int64, (k, d), writeable=True),
-        address("counts", counts, np.int64, (k,), writeable=True),
-        changes[:1].ctypes.data,
-        changes[1:].ctypes.data,
-        sum_scale,
-        count_scale,
-        updates,
-        library.num_threads(),
-        0,
-    )
+    place = Placement.of(rows=rows, weights=weights, labels=labels, distances=distances)
+    if screened is not None:
+        place.require_host("screened")
+    with place.kernels() as kernels:
+        kernels.nearest(
+            place.rows("rows", rows, np.float32, (n, d)),
+            n,
+            d,
+            address("shift", shift, np.float32, (d,)),
+            place.rows("weights", weights, np.float64, (n,)),
+            *((0, 0, 0, 0) if screened is None else screened.addresses(n, d)),
+            *lists,
+            address("centres", centres, np.float32, (k, d)),
+            k,
+            place.rows("labels", labels, np.int32, (n,), writeable=True),
+            place.rows("distances", distances, np.float64, (n,), writeable=True),
+            address("sums", sums, np.int64, (k, d), writeable=True),
+            address("counts", counts, np.int64, (k,), writeable=True),
+            changes[:1].ctypes.data,
+            changes[1:].ctypes.data,
+            sum_scale,
+            count_scale,
+            updates,
+            library.num_threads(),
+            0,
+        )
     del alive
     return Changes(*changes.tolist())
 
 
-def _check_labels(labels: NDArray[Any] | None, k: int) -> None:
-    """Labels choose the sums that rows are taken from: one too large would be written past."""
+def _check_labels(labels: RowArray | None, k: int) -> None:
+    """Labels choose the sums that rows are taken from: one too large would be written past.
+
+    Those on a device are taken to be what an earlier call left there: to look would cost a copy.
+    """
     if labels is None:
         raise InvalidInput("updates needs the labels of the earlier call, got None")
-    if labels.size and not (labels.min() >= 0 and labels.max() < k):
+    if isinstance(labels, DeviceArray) or not labels.size:
+        return
+    if not (labels.min() >= 0 and labels.max() < k):
         raise InvalidInput(
             f"updates needs labels in [0, {k}), got [{labels.min()}, {labels.max()}]"
         )
 
 
 def all_distances(
-    rows: NDArray[Any],
+    rows: RowArray,
     centres: NDArray[Any],
-    out: NDArray[Any],
+    out: RowArray,
     *,
     shift: NDArray[Any] | None = None,
 ) -> None:
@@ -221,17 +235,19 @@ def all_distances(
     """
     (n, d), k = rows.shape, len(centres)
     _check_centres(d, k)
-    library.kernels.all_distances(
-        address("rows", rows, np.float32, (n, d)),
-        n,
-        d,
-        address("shift", shift, np.float32, (d,)),
-        address("centres", centres, np.float32, (k, d)),
-        k,
-        address("out", out, np.float32, (n, k), writeable=True),
-        library.num_threads(),
-        0,
-    )
+    place = Placement.of(rows=rows, out=out)
+    with place.kernels() as kernels:
+        kernels.all_distances(
+            place.rows("rows", rows, np.float32, (n, d)),
+            n,
+            d,
+            address("shift", shift, np.float32, (d,)),
+            address("centres", centres, np.float32, (k, d)),
+            k,
+            place.rows("out", out, np.float32, (n, k), writeable=True),
+            library.num_threads(),
+            0,
+        )
 
 
 def _check_centres(d: int, k: int) -> None:

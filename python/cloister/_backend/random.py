@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister._backend import library
+from cloister._backend.device_array import DeviceArray, RowArray
 from cloister._backend.library import address
+from cloister._backend.placement import Placement
 from cloister.errors import InvalidInput
 
 
@@ -57,27 +59,34 @@ def sample_mixture(
     factors: NDArray[np.float32],
     scales: NDArray[np.float32] | None,
     covariance_of: NDArray[np.int64],
-    components: NDArray[np.int32],
-    out: NDArray[np.float32],
+    components: RowArray,
+    out: RowArray,
 ) -> None:
-    """Write rows `first_row` on of the mixture's endless sequence `seed` into `out`."""
+    """Write rows `first_row` on of the mixture's endless sequence `seed` into `out`.
+
+    `components` and `out` lie on the host, or both on one device, whose components the caller has
+    checked.
+    """
     (n, d), (covariances, rank, _), k = out.shape, factors.shape, len(means)
-    if n and not (components.min() >= 0 and components.max() < k):
+    checked = None if isinstance(components, DeviceArray) else components
+    if checked is not None and n and not (checked.min() >= 0 and checked.max() < k):
         raise InvalidInput(f"components must lie in [0, {k})")
     if not (covariance_of.min() >= 0 and covariance_of.max() < covariances):
         raise InvalidInput(f"covariance_of must lie in [0, {covariances})")
-    library.kernels.sample_mixture(
-        seed,
-        first_row,
-        n,
-        d,
-        address("means", means, np.float32, (k, d)),
-        address("factors", factors, np.float32, (covariances, rank, d)),
-        address("scales", scales, np.float32, (covariances, d)),
-        address("covariance_of", covariance_of, np.int64, (k,)),
-        rank,
-        address("components", components, np.int32, (n,)),
-        address("out", out, np.float32, (n, d), writeable=True),
-        library.num_threads(),
-        0,
-    )
+    place = Placement.of(components=components, out=out)
+    with place.kernels() as kernels:
+        kernels.sample_mixture(
+            seed,
+            first_row,
+            n,
+            d,
+            address("means", means, np.float32, (k, d)),
+            address("factors", factors, np.float32, (covariances, rank, d)),
+            address("scales", scales, np.float32, (covariances, d)),
+            address("covariance_of", covariance_of, np.int64, (k,)),
+            rank,
+            place.rows("components", components, np.int32, (n,)),
+            place.rows("out", out, np.float32, (n, d), writeable=True),
+            library.num_threads(),
+            0,
+        )

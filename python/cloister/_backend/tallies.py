@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister._backend import library
+from cloister._backend.device_array import RowArray
 from cloister._backend.library import address
+from cloister._backend.placement import Placement
 from cloister.codes import MOMENT_BOUND, Clip
 from cloister.errors import InvalidInput
 
@@ -46,35 +48,40 @@ def check_offsets(offsets: NDArray[np.int64], n: int) -> None:
 
 
 def tally(
-    codes: NDArray[np.int16],
+    codes: RowArray,
     partition: Partition,
     clip: Clip | None,
     counts: NDArray[np.int64],
     sums: NDArray[np.int64],
-    labels: NDArray[np.int32] | None = None,
+    labels: RowArray | None = None,
 ) -> None:
-    """Add the counts and sums of each cell; with `clip`, sums of clipped residuals."""
+    """Add the counts and sums of each cell; with `clip`, sums of clipped residuals.
+
+    `codes` and `labels` lie on the host, or both on one device; all else is the host's.
+    """
     n, d = codes.shape
     classes, k, _ = partition.centres.shape
     clip = clip or Clip(0.0, 0.0, 0)
-    library.kernels.tally(
-        address("codes", codes, np.int16, (n, d)),
-        n,
-        d,
-        *partition.arguments(n, d),
-        clip.radius,
-        clip.target,
-        clip.bound,
-        address("counts", counts, np.int64, (classes, k), writeable=True),
-        address("sums", sums, np.int64, (classes, k, d), writeable=True),
-        address("labels", labels, np.int32, (n,), writeable=True),
-        library.num_threads(),
-        0,
-    )
+    place = Placement.of(codes=codes, labels=labels)
+    with place.kernels() as kernels:
+        kernels.tally(
+            place.rows("codes", codes, np.int16, (n, d)),
+            n,
+            d,
+            *partition.arguments(n, d),
+            clip.radius,
+            clip.target,
+            clip.bound,
+            address("counts", counts, np.int64, (classes, k), writeable=True),
+            address("sums", sums, np.int64, (classes, k, d), writeable=True),
+            place.rows("labels", labels, np.int32, (n,), writeable=True),
+            library.num_threads(),
+            0,
+        )
 
 
 def moments(
-    codes: NDArray[np.int16],
+    codes: RowArray,
     partition: Partition,
     clip: Clip,
     group: NDArray[np.int64],
@@ -92,20 +99,22 @@ def moments(
         )
     groups = int(group.max()) + 1
     size = {"full": d * (d + 1) // 2, "diagonal": d, "trace": 1}[moment]
-    library.kernels.moments(
-        address("codes", codes, np.int16, (n, d)),
-        n,
-        d,
-        *partition.arguments(n, d),
-        clip.radius,
-        clip.target,
-        clip.bound,
-        address("group", group, np.int64, (classes * k,)),
-        MOMENTS[moment],
-        address("out", out, np.int64, (groups, size), writeable=True),
-        library.num_threads(),
-        0,
-    )
+    place = Placement.of(codes=codes)
+    with place.kernels() as kernels:
+        kernels.moments(
+            place.rows("codes", codes, np.int16, (n, d)),
+            n,
+            d,
+            *partition.arguments(n, d),
+            clip.radius,
+            clip.target,
+            clip.bound,
+            address("group", group, np.int64, (classes * k,)),
+            MOMENTS[moment],
+            address("out", out, np.int64, (groups, size), writeable=True),
+            library.num_threads(),
+            0,
+        )
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class Grid:
 
 
 def bins(
-    codes: NDArray[np.int16],
+    codes: RowArray,
     grid: Grid,
     offsets: NDArray[np.int64],
     counts: NDArray[np.int64],
@@ -138,24 +147,26 @@ def bins(
     check_offsets(offsets, n)
     if (grid.widths < 1).any() or (grid.cells < 1).any():
         raise InvalidInput("widths and cells of a grid must be at least 1")
-    library.kernels.bins(
-        address("codes", codes, np.int16, (n, d)),
-        n,
-        d,
-        address("projections", grid.projections, np.int16, (axes, d)),
-        address("origins", grid.origins, np.int64, (axes,)),
-        address("widths", grid.widths, np.int64, (axes,)),
-        address("cells", grid.cells, np.int64, (axes,)),
-        axes,
-        address("offsets", offsets, np.int64, (classes + 1,)),
-        classes,
-        address(
-            "counts",
-            counts,
-            np.int64,
-            (classes, int(np.prod(grid.cells, dtype=np.int64))),
-            writeable=True,
-        ),
-        library.num_threads(),
-        0,
-    )
+    place = Placement.of(codes=codes)
+    with place.kernels() as kernels:
+        kernels.bins(
+            place.rows("codes", codes, np.int16, (n, d)),
+            n,
+            d,
+            address("projections", grid.projections, np.int16, (axes, d)),
+            address("origins", grid.origins, np.int64, (axes,)),
+            address("widths", grid.widths, np.int64, (axes,)),
+            address("cells", grid.cells, np.int64, (axes,)),
+            axes,
+            address("offsets", offsets, np.int64, (classes + 1,)),
+            classes,
+            address(
+                "counts",
+                counts,
+                np.int64,
+                (classes, int(np.prod(grid.cells, dtype=np.int64))),
+                writeable=True,
+            ),
+            library.num_threads(),
+            0,
+        )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloister import _backend
+from cloister._backend import RowArray
 from cloister.codes import CodeGrid
 from cloister.errors import InvalidInput
 from cloister.sources import Source
@@ -45,17 +46,31 @@ def encoded_chunks(
         If the source turns out to have another number of rows than it said, or than `n_labels`.
     """
     codes = np.empty((0, source.d), np.int16)
-    expected, read = source.n if n_labels is None else n_labels, 0
-    for first, rows in source.chunks(chunk_rows):
+    for first, rows in counted_chunks(source, chunk_rows, n_labels):
         if into is None and len(rows) > len(codes):
             codes = np.empty(rows.shape, np.int16)
-        read = first + len(rows)
-        if expected is not None and read > expected:
-            break
-        here = codes[: len(rows)] if into is None else into[first:read]
+        here = codes[: len(rows)] if into is None else into[first : first + len(rows)]
         valid = np.empty(len(rows), np.bool_)
         _backend.encode(rows, grid.encode_clip, here, valid)
         yield EncodedChunk(first, here, valid)
+
+
+def counted_chunks(
+    source: Source, chunk_rows: int | None, n_labels: int | None
+) -> Iterator[tuple[int, RowArray]]:
+    """Yield the chunks of a source, which must be as many rows as they were said to be.
+
+    Raises
+    ------
+    InvalidInput
+        As `encoded_chunks`; before a row too many is yielded.
+    """
+    expected, read = source.n if n_labels is None else n_labels, 0
+    for first, rows in source.chunks(chunk_rows):
+        read = first + len(rows)
+        if expected is not None and read > expected:
+            break
+        yield first, rows
     if expected is not None and read != expected:
         more = "or more " if read > expected else ""
         if n_labels is not None:
@@ -69,17 +84,25 @@ def encoded_chunks(
 
 
 class InvalidRows:
-    """Counts invalid rows and remembers the first, for the message to the owner."""
+    """Counts rows, and invalid ones, and remembers the first of these: for messages to the owner.
+
+    Attributes
+    ----------
+    count : int
+        Invalid rows.
+    rows : int
+        All rows.
+    """
 
     def __init__(self) -> None:
-        self.count, self._rows, self._first = 0, 0, 0
+        self.count, self.rows, self._first = 0, 0, 0
 
-    def see(self, chunk: EncodedChunk) -> None:
-        """Take note of a chunk."""
-        self._rows = chunk.first + len(chunk.valid)
-        bad = np.flatnonzero(~chunk.valid)
+    def see(self, first: int, valid: NDArray[np.bool_]) -> None:
+        """Take note of a chunk, whose first row has the index `first`."""
+        self.rows = first + len(valid)
+        bad = np.flatnonzero(~valid)
         if len(bad) and not self.count:
-            self._first = chunk.first + int(bad[0])
+            self._first = first + int(bad[0])
         self.count += len(bad)
 
     def refuse(self) -> None:
@@ -91,10 +114,34 @@ class InvalidRows:
         """
         if self.count:
             raise InvalidInput(
-                f"X has {self.count} of {self._rows} rows with NaN, inf (infinity) or a value "
+                f"X has {self.count} of {self.rows} rows with NaN, inf (infinity) or a value "
                 f"beyond float32, the first is row {self._first}; mend them, or let such rows "
                 'count for nothing with on_invalid="drop"'
             )
+
+
+class Readings:
+    """Compares what later readings of a source find with the first."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, int] | None = None
+
+    def compare(self, seen: InvalidRows) -> None:
+        """Take note of a reading that is complete.
+
+        Raises
+        ------
+        InvalidInput
+            If it found other numbers than the first.
+        """
+        now = (seen.rows, seen.count)
+        if self._first is not None and now != self._first:
+            raise InvalidInput(
+                f"X changed while it was read: it had {self._first[0]} rows ({self._first[1]} "
+                f"invalid) at first, and now has {now[0]} ({now[1]} invalid); leave it alone until "
+                "the fit is done, or give cache=True"
+            )
+        self._first = now
 
 
 def class_counts(index: NDArray[np.integer], n_classes: int) -> NDArray[np.int64]:

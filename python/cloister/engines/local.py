@@ -67,7 +67,7 @@ class LocalEngine(BlockEngine):
         in_place = index is None and n is not None
         into = self._codes if in_place else None
         for chunk in encoded_chunks(source, grid, chunk_rows, n_labels, into):
-            invalid.see(chunk)
+            invalid.see(chunk.first, chunk.valid)
             if invalid.count and on_invalid == "error":
                 continue  # read on only to count them
             codes, valid = chunk.codes, chunk.valid

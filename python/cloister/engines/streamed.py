@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from cloister.codes import CodeGrid
-from cloister.engines.encoding import InvalidRows, encoded_chunks, places
+from cloister.engines.encoding import InvalidRows, Readings, encoded_chunks, places
 from cloister.engines.tallies import Block, BlockEngine
-from cloister.errors import InvalidInput
 from cloister.sources import ClassLabels, Source, require_rereadable
 
 
@@ -45,32 +44,24 @@ class StreamedEngine(BlockEngine):
         require_rereadable(source, "leave cache=True")
         self._source, self._index, self._chunk_rows = source, labels.exact_index, chunk_rows
         self._on_invalid = on_invalid
-        self._seen: tuple[int, int] | None = None
+        self._readings = Readings()
         for _ in self._blocks():
             pass
 
     def _blocks(self) -> Iterator[Block]:
-        index, invalid, read = self._index, InvalidRows(), 0
+        index, invalid = self._index, InvalidRows()
         n_labels = None if index is None else len(index)
         for chunk in encoded_chunks(self._source, self.grid, self._chunk_rows, n_labels):
-            invalid.see(chunk)
+            invalid.see(chunk.first, chunk.valid)
             codes, valid = chunk.codes, chunk.valid
-            read = chunk.first + len(valid)
             if not valid.all():
                 codes = codes[valid]
             if index is None:
                 yield codes, np.array([0, len(codes)])
                 continue
             free = np.zeros(self.n_classes, np.int64)
-            order, _ = places(index[chunk.first : read][valid], free)
+            order, _ = places(index[chunk.first : invalid.rows][valid], free)
             yield codes[order], np.concatenate([[0], np.cumsum(free)]).astype(np.int64)
         if self._on_invalid == "error":
             invalid.refuse()
-        now = (read, invalid.count)
-        if self._seen is not None and now != self._seen:
-            raise InvalidInput(
-                f"X changed while it was read: it had {self._seen[0]} rows ({self._seen[1]} "
-                f"invalid) at first, and now has {now[0]} ({now[1]} invalid); leave it alone until "
-                "the fit is done, or give cache=True"
-            )
-        self._seen = now
+        self._readings.compare(invalid)

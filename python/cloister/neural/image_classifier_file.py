@@ -15,7 +15,7 @@ from cloister.neural.codec_input import check_image_shape
 from cloister.neural.image_guarantee import ImageGuarantee
 from cloister.neural.image_network import network
 from cloister.neural.optional_packages import need_torch
-from cloister.privacy.session import plain_json
+from cloister.privacy.plain_values import plain_json
 
 KIND = "image_classifier"
 Path = str | os.PathLike[str]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cloister.errors import CloisterError, InvalidType, ModelFileError
 from cloister.model_file import model_array, model_value, read_model, write_model
 from cloister.privacy.guarantee import PrivacyGuarantee
-from cloister.privacy.session import plain_json
+from cloister.privacy.plain_values import plain_json
 from cloister.transforms import as_transform
 from cloister.whitening import PublicWhitening
 

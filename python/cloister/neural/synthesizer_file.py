@@ -22,7 +22,7 @@ from cloister.neural.image_guarantee import ImageGuarantee
 from cloister.neural.image_labeller import ImageLabeller
 from cloister.neural.probe import Probe
 from cloister.privacy.guarantee import require_private
-from cloister.privacy.session import estimator_parameters, plain_json
+from cloister.privacy.plain_values import estimator_parameters, plain_json
 
 MIXTURE, LABELLER, PROBE = "mixture.", "labeller.", "probe."
 

@@ -7,17 +7,17 @@ anything was released, the reservation is given back.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from cloister._backend import Devices, check_device, resolve_devices
 from cloister.codes import CodeGrid
-from cloister.engines import LocalEngine, StreamedEngine
+from cloister.engines import CudaEngine, Engine, LocalEngine, StreamedEngine
 from cloister.errors import CloisterError, InvalidInput, InvalidType
 from cloister.parameters import check_choice, check_flag, check_integer, check_real
 from cloister.privacy.accounting import mu_from_epsilon
@@ -25,7 +25,7 @@ from cloister.privacy.guarantee import ROW_PURITIES, PrivacyGuarantee
 from cloister.privacy.ledger import Budget, Reservation
 from cloister.privacy.ledger_checks import checked_name
 from cloister.privacy.release import Release
-from cloister.sources import ClassLabels, Source, require_rereadable
+from cloister.sources import ClassLabels, DeviceSource, Source, require_rereadable
 from cloister.version import __version__
 
 # Shares of mu^2 are float64 and may add up to a few units in the last place more than 1. The limit
@@ -47,6 +47,8 @@ class PrivacyParameters:
         See `LocalEngine`.
     cache : bool
         Keep the codes of all rows, or read the rows anew for every question.
+    device : str
+        Where questions are answered; see `resolve_devices`. It shapes no release.
     budget : Budget or None
         The data set's ledger.
     fit_name : str or None
@@ -64,6 +66,7 @@ class PrivacyParameters:
     clip_norm: float
     on_invalid: str
     cache: bool
+    device: str
     budget: Budget | None
     fit_name: str | None
     unsafe_noise_seed: int | None
@@ -115,6 +118,7 @@ class PrivacyParameters:
             ),
             on_invalid=check_choice("on_invalid", estimator.on_invalid, ("error", "drop")),
             cache=check_flag("cache", estimator.cache),
+            device=check_device(estimator.device),
             budget=estimator.budget,
             unsafe_noise_seed=seed,
             row_purity=_checked_purity(estimator.row_purity),
@@ -125,6 +129,16 @@ class PrivacyParameters:
     def mu(self) -> float:
         """Total Gaussian-DP parameter that the releases of the fit may use up."""
         return mu_from_epsilon(self.epsilon, self.delta)
+
+    def devices(self) -> Devices:
+        """Return the GPUs to be used, none for the processor.
+
+        Raises
+        ------
+        DeviceError
+            If a GPU is asked for and there is none.
+        """
+        return resolve_devices(self.device)
 
     def mu_of_share(self, share: float) -> float:
         """Gaussian-DP parameter of a release that takes this share of mu^2."""
@@ -165,7 +179,10 @@ def private_session(
     InvalidInput
         If a row or label is invalid (the reservation is given back), or if the rows can be read
         only once and `cache` is False.
+    DeviceError
+        Before anything is spent, if there is no such device; later, if it has too little memory.
     """
+    devices = parameters.devices()
     if not parameters.cache:
         require_rereadable(source, "leave cache=True")
     reservation = None
@@ -178,8 +195,7 @@ def private_session(
         )
     grid = grid or CodeGrid(source.d, parameters.clip_norm)
     try:
-        make = LocalEngine if parameters.cache else StreamedEngine
-        engine = make(source, grid, read_labels(), on_invalid=parameters.on_invalid)
+        engine = _engine(parameters, devices, source, grid, read_labels())
     except CloisterError:
         _give_back(reservation)
         raise
@@ -194,6 +210,29 @@ def private_session(
         )
     if reservation is not None:
         reservation.finish()
+
+
+def _engine(
+    parameters: PrivacyParameters,
+    devices: Devices,
+    source: Source,
+    grid: CodeGrid,
+    labels: ClassLabels,
+) -> Engine:
+    """Return who answers: the integers are the same, so nothing but speed depends on it."""
+    if isinstance(source, DeviceSource) and source.array.device in devices:
+        devices = (source.array.device,)  # where the rows are, rather than where all GPUs are
+    if devices:
+        return CudaEngine(
+            source,
+            grid,
+            labels,
+            devices=devices,
+            on_invalid=parameters.on_invalid,
+            cache=parameters.cache,
+        )
+    make = LocalEngine if parameters.cache else StreamedEngine
+    return make(source, grid, labels, on_invalid=parameters.on_invalid)
 
 
 def _give_back(reservation: Reservation | None) -> None:
@@ -247,48 +286,3 @@ def public_seed(random_state: Any, fit_name: str | None = None) -> int:
     return check_integer(
         "random_state", random_state, 0, 2**64 - 1, way_out="None draws a seed for each fit"
     )
-
-
-# Parameters that shape no release, and those that JSON cannot hold.
-_NOT_PUBLIC = ("budget", "fit_name", "random_state", "on_invalid", "cache", "compute_labels")
-
-
-def public_parameters(estimator: Any, d: int, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that shape an estimator's releases, as JSON values.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Its parameters are checked already.
-    d : int
-        Number of features.
-    facts : dict
-        Further public values, which win over parameters of the same name.
-    """
-    parameters = estimator.get_params(deep=False)
-    values = {name: plain_json(v) for name, v in parameters.items() if name not in _NOT_PUBLIC}
-    return {**values, **facts, "n_features": d}
-
-
-def plain_json(value: Any) -> Any:
-    """Array-likes as lists, numbers as Python's, infinities as strings that float() reads.
-
-    Of a mapping, entry by entry; of an object with `to_dict`, that.
-    """
-    if hasattr(value, "to_dict") and not hasattr(value, "to_numpy"):
-        value = value.to_dict()
-    if isinstance(value, Mapping):
-        return {str(name): plain_json(entry) for name, entry in value.items()}
-    if isinstance(value, Real) and not isinstance(value, Integral | np.generic):
-        value = float(value)  # a Fraction, say
-    elif not isinstance(value, str | None):
-        value = np.asarray(value).tolist()
-    return str(value) if isinstance(value, float) and np.isinf(value) else value
-
-
-def estimator_parameters(plain: dict[str, Any]) -> dict[str, Any]:
-    """Undo `public_parameters` for an estimator's constructor."""
-    parameters = {name: value for name, value in plain.items() if name != "n_features"}
-    return {
-        name: float(v) if name == "epsilon" and v == "inf" else v for name, v in parameters.items()
-    }

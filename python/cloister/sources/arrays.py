@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from cloister._backend import RowArray, on_host
 from cloister.errors import InvalidInput, InvalidType
 from cloister.sources.protocol import (
     check_row_dtype,
@@ -126,13 +127,13 @@ def _refuse_cut_memory_map(rows: Any, name: str) -> None:
         )
 
 
-def finite_rows(rows: NDArray[Any]) -> NDArray[np.bool_]:
+def finite_rows(rows: RowArray) -> NDArray[np.bool_]:
     """Which rows hold nothing but numbers that float32 can hold, as the kernels see it."""
     with np.errstate(over="ignore"):
-        return np.asarray(np.isfinite(np.asarray(rows).astype(np.float32)).all(axis=1))
+        return np.asarray(np.isfinite(np.asarray(on_host(rows)).astype(np.float32)).all(axis=1))
 
 
-def finite_float64(rows: NDArray[Any], first: int, name: str = "X") -> NDArray[np.float64]:
+def finite_float64(rows: RowArray, first: int, name: str = "X") -> NDArray[np.float64]:
     """Rows of a chunk as float64, for owner-side arithmetic.
 
     Raises
@@ -141,6 +142,7 @@ def finite_float64(rows: NDArray[Any], first: int, name: str = "X") -> NDArray[n
         If a row has NaN, infinity or a value beyond float32; `first` is the index of the chunk's
         first row.
     """
+    rows = on_host(rows)
     bad = np.flatnonzero(~finite_rows(rows))
     if len(bad):
         raise InvalidInput(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from cloister._backend import DeviceArray, is_on_device, on_host
 from cloister.errors import InvalidInput, InvalidType, PublicClassesWarning
 from cloister.sources.label_files import LabelColumn
 
@@ -175,6 +176,8 @@ def _label_like(values: Any, name: str) -> NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise InvalidType(f"{name} has masked entries; fill them with {name}.filled(value) first")
     try:
+        if is_on_device(values):
+            values = on_host(DeviceArray.from_foreign(values, name))
         labels = np.asarray(values)
         if labels.dtype.kind == "U" and not isinstance(values, np.ndarray):
             # numpy makes strings of the numbers in a mixed list, and "nan" of a missing label.

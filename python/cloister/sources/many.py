@@ -5,6 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from cloister._backend import on_host
 from cloister.codes import MAX_ROWS
 from cloister.errors import InvalidInput
 from cloister.sources.protocol import Source, TableSource, gathered
@@ -48,7 +49,7 @@ class ManySource:
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (index of first row, rows) in order: see `Source.chunks`."""
-        parts = (part for source in self._sources for _, part in source.chunks(rows))
+        parts = (on_host(part) for source in self._sources for _, part in source.chunks(rows))
         return gathered(parts, self.d, rows)
 
     def columns(self) -> list[str]:

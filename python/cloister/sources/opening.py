@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from cloister._backend import Devices, is_on_device
 from cloister.sources.arrays import array_source, mapped_file
 from cloister.sources.arrow import arrow_source
 from cloister.sources.batches import BatchSource
+from cloister.sources.device_rows import DeviceSource, device_rows
 from cloister.sources.file_names import SUFFIXES, file_specs, split_key
 from cloister.sources.files import file_source
 from cloister.sources.many import ManySource
@@ -18,7 +20,7 @@ from cloister.sources.protocol import Source
 _ARRAY_LIKE = ("__array__", "__array_interface__", "__dlpack__", "__getitem__", "shape")
 
 
-def as_source(rows: Any, name: str = "X") -> Source:
+def as_source(rows: Any, name: str = "X", devices: Devices = ()) -> Source:
     """Take rows from what a caller gave, without reading them where that can be helped.
 
     Parameters
@@ -36,8 +38,12 @@ def as_source(rows: Any, name: str = "X") -> Source:
         - An iterable of batches, each an array-like of shape (any, d). The first one is taken at
           once, before any budget is asked: it tells d.
         - A list of files, of 2D arrays or of pyarrow objects.
+        - With `devices`, an array on a GPU: float32, float64, float16 or bfloat16, C-contiguous,
+          of anything with `__dlpack__` or `__cuda_array_interface__`. It is not copied.
     name : str
         The argument's name in messages.
+    devices : tuple of int
+        The GPUs that the caller works with; without any, arrays of a GPU are refused.
 
     Returns
     -------
@@ -54,6 +60,8 @@ def as_source(rows: Any, name: str = "X") -> Source:
     """
     if isinstance(rows, str | os.PathLike):
         return _of_files(rows, name)
+    if devices and is_on_device(rows):
+        return DeviceSource(device_rows(rows, name))
     if _is_pyarrow(rows):
         return arrow_source(rows, name)
     if isinstance(rows, Source):
@@ -92,10 +100,11 @@ def host_array(rows: Any) -> Any:
 def with_features(rows: Any, source: Source) -> Any:
     """Return what scikit-learn can look at for the number and names of the features.
 
-    Array-likes and data frames as they are; for rows that are not resident, an array of their
-    width and no row.
+    Array-likes and data frames as they are; for rows that are not resident, or on a device, an
+    array of their width and no row.
     """
-    return rows if is_resident(rows) else np.empty((0, source.d), np.float32)
+    looked_at = is_resident(rows) and not isinstance(source, DeviceSource)
+    return rows if looked_at else np.empty((0, source.d), np.float32)
 
 
 def _of_files(spec: str | os.PathLike[str], name: str) -> Source:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from cloister._backend import ROW_DTYPES
+from cloister._backend import ROW_DTYPES, RowArray
 from cloister.codes import MAX_FEATURES, MAX_ROWS
 from cloister.errors import InvalidInput, InvalidType
 
@@ -35,7 +35,7 @@ class Source(Protocol):
         """Whether `chunks` may be called more than once."""
         ...
 
-    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, RowArray]]:
         """Yield (index of first row, rows) in order; rows are in a dtype of the kernels.
 
         A chunk may lie in a buffer that the next one reuses. Each has as many `rows` as asked for,

@@ -58,8 +58,8 @@ def _refuse_device(rows: Any, name: str) -> None:
     if kind not in (_CPU, _CUDA_HOST, _ROCM_HOST):
         raise InvalidType(
             f"{name} lies in the memory of a {_DEVICES.get(kind, 'foreign')} device (DLPack type "
-            f"{kind}), and this version reads the host's (type {_CPU}): arrays of a device will "
-            f'need device="cuda", which is not there yet; pass {name}.cpu() of torch or '
+            f"{kind}), but here rows are read from the host's (type {_CPU}); give an estimator "
+            f'one CUDA array (type 2) and device="cuda", or pass {name}.cpu() of torch or '
             f"cupy.asnumpy({name})"
         )
 
