@@ -112,7 +112,8 @@ Shares shares_of(int64_t n, const Partition& partition, int64_t fewest_screened)
 void assign_cells(const int16_t* codes, int64_t n, int64_t d, const Partition& partition,
                   int32_t* cells, const Execution& execution) {
   const auto centres = uploaded(partition.centres, partition.classes * partition.k * d, execution);
-  const int64_t fewest = shape_is_screened(d, partition.k) ? fewest_screened_rows : INT64_MAX;
+  const int64_t fewest =
+      shape_is_screened(n, d, partition.k, partition.classes) ? fewest_screened_rows : INT64_MAX;
   const Shares shares = shares_of(n, partition, fewest);
   if (shares.screened) screen_cells(codes, n, d, partition, centres.data(), cells, execution);
   if (shares.direct) {

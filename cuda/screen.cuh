@@ -7,39 +7,9 @@
 // ldmatrix reads at a time lie in different banks.
 #pragma once
 
-#include "instructions.cuh"
-#include "screen.hpp"
+#include "screen_lists.cuh"
 
 namespace cloister {
-
-struct Int8Products {
-  using Sum = int32_t;
-  static __device__ __forceinline__ void multiply(Sum (&sums)[4], const uint32_t (&a)[4],
-                                                  const uint32_t (&b)[2]) {
-    multiply_int8(sums, a, b);
-  }
-  static __device__ __forceinline__ float value(Sum sum) { return __int2float_rn(sum); }
-};
-
-struct Float16Products {
-  using Sum = float;
-  static __device__ __forceinline__ void multiply(Sum (&sums)[4], const uint32_t (&a)[4],
-                                                  const uint32_t (&b)[2]) {
-    multiply_float16(sums, a, b);
-  }
-  static __device__ __forceinline__ float value(Sum sum) { return sum; }
-};
-
-// Floats as integers of the same order, for atomicMin.
-__device__ __forceinline__ int32_t ordered(float value) {
-  const int32_t bits = __float_as_int(value);
-  return bits ^ ((bits >> 31) & 0x7fffffff);
-}
-__device__ __forceinline__ float from_ordered(int32_t bits) {
-  return __int_as_float(bits ^ ((bits >> 31) & 0x7fffffff));
-}
-constexpr int32_t ordered_infinity = 0x7f800000;
-constexpr float largest_float = 0x1.fffffep127f;
 
 // Blocks of eight warps have a processor to themselves; of four, two blocks share it.
 template <int row_warps, int centre_warps_>
@@ -75,9 +45,6 @@ __device__ __forceinline__ void copy_slice(uint8_t* shared, const uint8_t* globa
   }
 }
 
-template <class Kind>
-using WarpSums = typename Kind::Sum[4][8][4];  // 16 rows, 8 centres, the four of a lane
-
 // sums += the products of 64 rows and 64 centres over one slice. At a lane's own row of its matrix.
 template <class Kind>
 __device__ __forceinline__ void multiply_slice(WarpSums<Kind>& sums, const uint8_t* rows,
@@ -106,207 +73,70 @@ __device__ __forceinline__ void multiply_slice(WarpSums<Kind>& sums, const uint8
   }
 }
 
-// What a block knows of its rows, in shared memory.
-struct RowNumbers {
-  float* factors;
-  float* slopes;
-  float* grounds;   // -infinity: no such row
-  int32_t* leasts;  // ordered: the least upper bound of a score
-  int32_t* counts;
-};
-
-// Not infinite, even where nothing is known yet: centres past the last have infinite scores.
-__device__ __forceinline__ float limit_of(float least, float ground) {
-  return min(__fadd_ru(least, ground), largest_float);
-}
-__device__ __forceinline__ float limit_of(const RowNumbers& rows, int row) {
-  return limit_of(from_ordered(rows.leasts[row]), rows.grounds[row]);
-}
-
-// Appends those of a lane's 16 centres whose lower bounds are within the limit.
-__device__ __forceinline__ void append(float (&scores)[16], const CentreTerm* terms, float slope,
-                                       float limit, int32_t centre, int32_t* count,
-                                       Candidate* list) {
-  uint32_t within = 0;
-#pragma unroll
-  for (int i = 0; i < 16; ++i) {
-    scores[i] = __fmaf_rn(-slope, terms[i / 2 * 8 + i % 2].norm, scores[i]);
-    within |= uint32_t{scores[i] <= limit} << i;
-  }
-  while (within) {
-    const int chosen = __ffs(static_cast<int>(within)) - 1;
-    within &= within - 1;
-    float lower = scores[0];
-#pragma unroll
-    for (int i = 1; i < 16; ++i) lower = i == chosen ? scores[i] : lower;
-    const int32_t place = atomicAdd(count, 1);
-    if (place < list_capacity) list[place] = {lower, centre + chosen / 2 * 8 + chosen % 2};
-  }
-}
-
-// Of the eight rows of four neighbouring lanes, each of which knows a least upper bound of theirs:
-// lane q takes rows 2q and 2q + 1, and all learn the limits.
-__device__ __forceinline__ void share_limits(const float (&leasts)[8], const RowNumbers& rows,
-                                             int first_row, float (&limits)[8]) {
-  const bool is_high = threadIdx.x & 2, is_odd = threadIdx.x & 1;
-  float fours[4], own[2];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float other = __shfl_xor_sync(whole_warp, is_high ? leasts[i] : leasts[i + 4], 2);
-    fours[i] = min(is_high ? leasts[i + 4] : leasts[i], other);
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const float other = __shfl_xor_sync(whole_warp, is_odd ? fours[i] : fours[i + 2], 1);
-    const float least = min(is_odd ? fours[i + 2] : fours[i], other);
-    const int row = first_row + (static_cast<int>(threadIdx.x) % 4 * 2 + i) * 8;
-    const float before = from_ordered(atomicMin(rows.leasts + row, ordered(least)));
-    own[i] = limit_of(min(least, before), rows.grounds[row]);
-  }
-#pragma unroll
-  for (int slot = 0; slot < 8; ++slot) {
-    limits[slot] = __shfl_sync(whole_warp, own[slot % 2], slot / 2, 4);
-  }
-}
-
-// A warp's square: takes the least upper bound of each row into account, then finds candidates.
-// first_row is of the block, centre of the group; both of the first that this lane holds.
-template <class Kind>
-__device__ __forceinline__ void take_scores(const WarpSums<Kind>& sums, const CentreTerm* terms,
-                                            const RowNumbers& rows, int first_row, int32_t centre,
-                                            Candidate* lists) {
-  float scores[8][16], leasts[8], factors[8], slopes[8], largest_norm = 0.0f;
-#pragma unroll
-  for (int slot = 0; slot < 8; ++slot) {
-    factors[slot] = rows.factors[first_row + slot * 8];
-    slopes[slot] = rows.slopes[first_row + slot * 8];
-    leasts[slot] = __int_as_float(ordered_infinity);
-  }
-#pragma unroll
-  for (int i = 0; i < 16; ++i) {
-    const CentreTerm term = terms[i / 2 * 8 + i % 2];
-    largest_norm = max(largest_norm, term.norm);
-#pragma unroll
-    for (int slot = 0; slot < 8; ++slot) {
-      const float sum = Kind::value(sums[slot / 2][i / 2][slot % 2 * 2 + i % 2]);
-      const float score = __fmaf_rn(__fmul_rn(sum, term.scale), factors[slot], term.square);
-      scores[slot][i] = score;
-      leasts[slot] = min(leasts[slot], __fmaf_rn(slopes[slot], term.norm, score));
-    }
-  }
-  float limits[8];
-  share_limits(leasts, rows, first_row, limits);
-#pragma unroll
-  for (int slot = 0; slot < 8; ++slot) {
-    const int row = first_row + slot * 8;
-    // None of the 16 can be within the limit else: bounds are 2 r apart, but for roundings, which
-    // are less than r / 8 each.
-    const float apart = __fmul_rn(2.5f * slopes[slot], largest_norm);
-    if (leasts[slot] <= __fadd_ru(limits[slot], apart)) {
-      append(scores[slot], terms, slopes[slot], limits[slot], centre, rows.counts + row,
-             lists + int64_t{row} * list_capacity);
-    }
-  }
-}
-
-// Drops from the longer lists what a better score has put out of reach. Between barriers.
+// What a block reads, and where in shared memory it keeps it: rows, if they stay, then the ring.
 template <class Shape>
-__device__ __forceinline__ void shorten_lists(const RowNumbers& rows, Candidate* lists) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  constexpr int share = Shape::rows / Shape::warps;
-  for (int row = warp * share; row < (warp + 1) * share; ++row) {
-    const int32_t count = rows.counts[row];
-    if (count <= list_capacity / 2 || count > list_capacity) continue;
-    Candidate* list = lists + int64_t{row} * list_capacity;
-    Candidate own{};
-    if (lane < count) own = list[lane];
-    const bool stays = lane < count && own.lower <= limit_of(rows, row);
-    const uint32_t kept = __ballot_sync(whole_warp, stays);
-    if (stays) list[__popc(kept & ((1u << lane) - 1))] = own;
-    if (lane == 0) rows.counts[row] = __popc(kept);
-    __syncwarp();
+struct Feed {
+  const uint8_t* row_bytes;
+  const uint8_t* centre_bytes;
+  const CentreTerm* terms;
+  int64_t stride, padded_k;
+  int slices, present;  // present: rows that there are
+  bool is_resident;
+  uint8_t* shared;
+  int next_slice;
+  int64_t next_centre;
+
+  __device__ __forceinline__ int stage_bytes() const {
+    return Shape::centre_slice + Shape::terms_bytes + (is_resident ? 0 : Shape::row_slice);
   }
-}
-
-template <class Kind, class Shape>
-__global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
-    screen_rows(const ScreenTask task, const RowTile* tiles, int slices, bool is_resident) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
-  const int parts = screen_tile_rows / Shape::rows;  // blocks that share a RowTile
-  const RowTile tile = tiles[blockIdx.x / parts];
-  const int skipped = static_cast<int>(blockIdx.x) % parts * Shape::rows;
-  const int64_t first = int64_t{tile.first} + skipped;
-  const int left = static_cast<int>(min(int64_t{Shape::rows}, task.rows - first));
-  const int present = min(tile.rows - skipped, left);
-  if (present <= 0) return;
-
-  uint8_t* resident = dynamic_shared<uint8_t>();
-  uint8_t* ring = resident + (is_resident ? slices * Shape::row_slice : 0);
-  const int stage_bytes =
-      Shape::centre_slice + Shape::terms_bytes + (is_resident ? 0 : Shape::row_slice);
-  auto* numbers = reinterpret_cast<float*>(ring + Shape::stages * stage_bytes);
-  const RowNumbers rows{numbers, numbers + Shape::rows, numbers + 2 * Shape::rows,
-                        reinterpret_cast<int32_t*>(numbers + 3 * Shape::rows),
-                        reinterpret_cast<int32_t*>(numbers + 4 * Shape::rows)};
-  for (int i = thread; i < Shape::rows; i += Shape::threads) {
-    RowTerm term{0.0f, 0.0f, -__int_as_float(ordered_infinity)};
-    if (i < present) term = task.row_terms[first + i];
-    rows.factors[i] = term.factor;
-    rows.slopes[i] = term.slope;
-    rows.grounds[i] = term.ground;
-    rows.leasts[i] = ordered_infinity;
-    rows.counts[i] = 0;
+  __device__ __forceinline__ uint8_t* place(int stage) const {
+    return shared + (is_resident ? slices * Shape::row_slice : 0) + stage * stage_bytes();
+  }
+  __device__ __forceinline__ uint8_t* row_slice(int stage, int slice) const {
+    return is_resident ? shared + slice * Shape::row_slice
+                       : place(stage) + Shape::centre_slice + Shape::terms_bytes;
   }
 
-  const uint8_t* row_bytes = task.row_bytes + first * task.stride;
-  const uint8_t* centre_bytes = task.centre_bytes + tile.group * task.padded_k * task.stride;
-  const CentreTerm* terms = task.centre_terms + tile.group * task.padded_k;
-  Candidate* lists = task.lists.entries + first * list_capacity;
-
+  __device__ __forceinline__ void start_rows(int stage, int slice) const {
+    copy_slice<Shape::rows, Shape::threads>(row_slice(stage, slice),
+                                            row_bytes + slice * slice_bytes, stride, present);
+  }
   // A step is one slice of one tile of centres. The terms come with the last slice.
-  int next_slice = 0;
-  int64_t next_centre = 0;
-  auto start_step = [&](int stage) {
-    if (next_centre < task.padded_k) {
-      const int slice = next_slice;
-      const int64_t centre = next_centre;
-      uint8_t* place = ring + stage * stage_bytes;
+  __device__ __forceinline__ void start_step(int stage) {
+    if (next_centre < padded_k) {
+      uint8_t* to = place(stage);
       copy_slice<Shape::centres, Shape::threads>(
-          place, centre_bytes + centre * task.stride + slice * slice_bytes, task.stride,
+          to, centre_bytes + next_centre * stride + next_slice * slice_bytes, stride,
           Shape::centres);
+      if (!is_resident) start_rows(stage, next_slice);
       if (++next_slice == slices) {
+        const int thread = static_cast<int>(threadIdx.x);
         if (thread < Shape::centres) {
-          copy_later(place + Shape::centre_slice + thread * 16, terms + centre + thread, 16);
+          copy_later(to + Shape::centre_slice + thread * sizeof(CentreTerm),
+                     terms + next_centre + thread, 16);
         }
         next_slice = 0;
         next_centre += Shape::centres;
       }
-      if (!is_resident) {
-        copy_slice<Shape::rows, Shape::threads>(place + Shape::centre_slice + Shape::terms_bytes,
-                                                row_bytes + slice * slice_bytes, task.stride,
-                                                present);
-      }
     }
     commit_copies();  // even if empty: groups are counted
-  };
-
-  if (is_resident) {
-    for (int slice = 0; slice < slices; ++slice) {
-      copy_slice<Shape::rows, Shape::threads>(resident + slice * Shape::row_slice,
-                                              row_bytes + slice * slice_bytes, task.stride,
-                                              present);
-    }
   }
-  for (int stage = 0; stage < Shape::stages - 1; ++stage) start_step(stage);
+};
 
-  const int warp_row = warp / Shape::centre_warps * 64,
-            warp_centre = warp % Shape::centre_warps * 64;
+// Multiplies the block's rows with all centres of their group, as the ring brings them.
+template <class Kind, class Shape>
+__device__ __forceinline__ void screen_all(Feed<Shape>& feed, const RowNumbers& rows,
+                                           Candidate* lists) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int warp_row = warp / Shape::centre_warps * 64;
+  const int warp_centre = warp % Shape::centre_warps * 64;
+  for (int stage = 0; stage < Shape::stages - 1; ++stage) feed.start_step(stage);
   WarpSums<Kind> sums = {};
   int slice = 0, stage = 0, first_centre = 0;
-  while (first_centre < task.padded_k) {
+  while (first_centre < feed.padded_k) {
     wait_for_copies<Shape::stages - 2>();
     __syncthreads();
-    start_step(stage == 0 ? Shape::stages - 1 : stage - 1);
+    feed.start_step(stage == 0 ? Shape::stages - 1 : stage - 1);
     if (slice == 0 && first_centre > 0) {
       const bool is_long = thread < Shape::rows && rows.counts[thread] > list_capacity / 2;
       if (__syncthreads_or(is_long)) {
@@ -314,17 +144,15 @@ __global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
         __syncthreads();
       }
     }
-    const uint8_t* place = ring + stage * stage_bytes;
-    const uint8_t* row_slice = is_resident ? resident + slice * Shape::row_slice
-                                           : place + Shape::centre_slice + Shape::terms_bytes;
-    multiply_slice<Kind>(sums, row_slice + warp_row * slice_bytes,
-                         place + warp_centre * slice_bytes);
+    const uint8_t* centres = feed.place(stage);
+    multiply_slice<Kind>(sums, feed.row_slice(stage, slice) + warp_row * slice_bytes,
+                         centres + warp_centre * slice_bytes);
     stage = stage == Shape::stages - 1 ? 0 : stage + 1;
-    if (++slice < slices) continue;
+    if (++slice < feed.slices) continue;
     slice = 0;
-    const auto* own_terms = reinterpret_cast<const CentreTerm*>(place + Shape::centre_slice);
+    const auto* terms = reinterpret_cast<const CentreTerm*>(centres + Shape::centre_slice);
     const int column = warp_centre + lane % 4 * 2;
-    take_scores<Kind>(sums, own_terms + column, rows, warp_row + lane / 4, first_centre + column,
+    take_scores<Kind>(sums, terms + column, rows, warp_row + lane / 4, first_centre + column,
                       lists);
     first_centre += Shape::centres;
 #pragma unroll
@@ -332,7 +160,39 @@ __global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
   }
   wait_for_copies<0>();
   __syncthreads();
-  for (int i = thread; i < present; i += Shape::threads) {
+}
+
+template <class Kind, class Shape>
+__global__ void __launch_bounds__(Shape::threads, 8 / Shape::warps)
+    screen_rows(const ScreenTask task, const RowTile* tiles, int slices, bool is_resident) {
+  constexpr int parts = screen_tile_rows / Shape::rows;  // blocks that share a RowTile
+  const RowTile tile = tiles[blockIdx.x / parts];
+  const int skipped = static_cast<int>(blockIdx.x) % parts * Shape::rows;
+  const int64_t first = int64_t{tile.first} + skipped;
+  const int left = static_cast<int>(min(int64_t{Shape::rows}, task.rows - first));
+  const int present = min(tile.rows - skipped, left);
+  if (present <= 0) return;
+
+  Feed<Shape> feed{task.row_bytes + first * task.stride,
+                   task.centre_bytes + tile.group * task.padded_k * task.stride,
+                   task.centre_terms + tile.group * task.padded_k,
+                   task.stride,
+                   task.padded_k,
+                   slices,
+                   present,
+                   is_resident,
+                   dynamic_shared<uint8_t>(),
+                   0,
+                   0};
+  const RowNumbers rows = row_numbers<Shape::rows>(feed.place(Shape::stages));
+  for (int i = static_cast<int>(threadIdx.x); i < Shape::rows; i += Shape::threads) {
+    RowTerm term{0.0f, 0.0f, -__int_as_float(ordered_infinity)};
+    if (i < present) term = task.row_terms[first + i];
+    rows.start(i, term);
+  }
+  for (int slice = 0; is_resident && slice < slices; ++slice) feed.start_rows(0, slice);
+  screen_all<Kind>(feed, rows, task.lists.entries + first * list_capacity);
+  for (int i = static_cast<int>(threadIdx.x); i < present; i += Shape::threads) {
     // Without any candidate there was no number to compare: whatever it is, it is not for a screen.
     task.lists.counts[first + i] = rows.counts[i] ? rows.counts[i] : list_capacity + 1;
     task.lists.limits[first + i] = limit_of(rows, i);
