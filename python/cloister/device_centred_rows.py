@@ -73,6 +73,7 @@ class DeviceCentredRows(CentredRows):
         """Fill the outputs of the nearest kernel; those of the host are copied back to it."""
         moved = 0
         by_row = {name: outputs.pop(name, None) for name in ("labels", "distances", "weights")}
+        lent: dict[str, Any]
         for here, values in self._windows():
             lent = {name: self._lent(array, here) for name, array in by_row.items()}
             changes = _backend.nearest(values, centres, shift=self.shift, **lent, **outputs)
@@ -138,7 +139,6 @@ def _give_back(array: RowArray | None, here: slice, lent: DeviceArray | None) ->
 def placed_on(devices: _backend.Devices, rows: CentredRows) -> CentredRows:
     """Return the rows for the first of these devices; without any, as they are."""
     return DeviceCentredRows.of(rows, devices[0]) if devices else rows
-
 
 
 def checked_on_device(model: Any, X: DeviceArray, *, reset: bool) -> Any:

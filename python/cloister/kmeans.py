@@ -161,12 +161,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         random_state = check_random_state(self.random_state)
         is_cosine = self.metric == "cosine"
         if is_cosine:
-            mean = np.zeros(data.shape[1])
-            self._shift = mean.astype(np.float32)
-            rows = CentredRows.on_sphere(on_host(data))
+            rows, mean = CentredRows.on_sphere(on_host(data)), np.zeros(data.shape[1])
         else:
             rows, mean = CentredRows.around_mean(data)
-            self._shift = mean.astype(np.float32)
+        self._shift = mean.astype(np.float32)
         rows = placed_on(devices, rows).with_codes(self.n_clusters)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
@@ -184,6 +182,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 best = inertia
                 self.cluster_centers_ = centres
                 labels, self.n_iter_ = assignment.labels, result.n_iter
+        self.labels_: Any
         self.labels_, self.inertia_ = returned_like(given, labels), best
         self._warn_of_duplicates(labels)
         return self
@@ -222,7 +221,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _validated(self, X: npt.ArrayLike | DeviceArray, *, reset: bool) -> Array:
+    def _validated(self, X: npt.ArrayLike | DeviceArray, *, reset: bool) -> Any:
         if isinstance(X, DeviceArray):
             return checked_on_device(self, X, reset=reset)
         accepted = [np.float64, np.float32, np.float16]
@@ -268,8 +267,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if not np.isfinite(centres).all():
             raise InvalidInput("init contains NaN or infinity: pass finite centres")
         if self.metric == "cosine":
-            return CentredRows.on_sphere(centres, "init").values
-        return CentredRows.around(centres, self._shift, "init").values
+            return on_host(CentredRows.on_sphere(centres, "init").values)
+        return on_host(CentredRows.around(centres, self._shift, "init").values)
 
     def _assign(self, rows: CentredRows, centres: Array) -> tuple[Array, Array]:
         """Return labels and squared distances, for fit and predict alike."""

@@ -26,9 +26,7 @@ from cloister.sources import (
 )
 
 
-def resident_or_source(
-    X: Any, *, cache: bool, devices: Devices = ()
-) -> tuple[Any, Source | None]:
+def resident_or_source(X: Any, *, cache: bool, devices: Devices = ()) -> tuple[Any, Source | None]:
     """Return rows that lie in memory as they are, and None; of others, a source that rereads them.
 
     Rows on a device, where there are `devices`, stay there.
