@@ -25,7 +25,7 @@ def test_info_of_what_is_there(two_devices):
     assert (cuda["runtime"], cuda["driver"], cuda["problem"]) == ("13.0", "13.0", None)
     assert [gpu["capability"] for gpu in cuda["devices"]] == [[8, 0], [8, 0]]
     shown = run("info").stdout
-    assert "cuda:1              emulated device, 4.0 GiB, compute capability 8.0" in shown
+    assert "cuda:1            emulated device, 4.0 GiB, compute capability 8.0" in shown
 
 
 def test_info_of_what_is_not_there(monkeypatch):
@@ -33,8 +33,8 @@ def test_info_of_what_is_not_there(monkeypatch):
     cuda = run_json("info")["cuda"]
     assert (cuda["architectures"], cuda["devices"]) == ([], [])
     shown = run("info").stdout
-    assert "cuda_architectures  not compiled" in shown
-    assert "cuda_devices        none: this installation was built without CUDA kernels" in shown
+    assert "cuda_kernels      not compiled" in shown
+    assert "cuda_devices      none: this installation was built without CUDA kernels" in shown
 
 
 def test_fit_on_a_device(two_devices, folder):

@@ -48,6 +48,7 @@ class CentredRows:
         """
         if is_ready(X):
             return cls._ready(X, centre, _checked_ranges(X, name), name)
+        X = on_host(X)
         values = np.empty(X.shape, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # reported by the next line
             np.subtract(on_host(X), centre, out=values, dtype=np.float64, casting="same_kind")
@@ -59,6 +60,7 @@ class CentredRows:
         if is_ready(X):
             ranges = _checked_ranges(X, "X")
             return cls._ready(X, ranges.mean.astype(np.float32), ranges, "X"), ranges.mean
+        X = on_host(X)
         with np.errstate(over="ignore", invalid="ignore"):  # reported with the rows' spread
             mean = on_host(X).mean(axis=0, dtype=np.float64)
             return cls.around(X, mean.astype(np.float32)), mean
@@ -110,14 +112,15 @@ class CentredRows:
 
     def take(self, indices: Array) -> Array:
         """Return points as a float32 array of shape (len(indices), d)."""
-        rows: Array = self.values[indices]
+        rows: Array = on_host(self.values)[indices]
         return rows.copy() if self.shift is None else rows - self.shift
 
     def with_codes(self, n_clusters: int) -> Self:
         """Return these rows with the codes that make repeated questions about them cheap."""
         if not _backend.screens_by_codes(self.values.shape[1], n_clusters):
             return self
-        return replace(self, screened=_backend.screen_rows(self.values, self.shift))
+        screened = _backend.screen_rows(on_host(self.values), self.shift)
+        return replace(self, screened=screened)
 
     def zeros(self, dtype: Any) -> RowArray:
         """Return a zero for each row, kept where the kernels want it."""

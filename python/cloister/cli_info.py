@@ -55,7 +55,7 @@ def _cuda_facts(cuda: "CudaSupport") -> dict[str, str]:
         for gpu in cuda.devices
     }
     return {
-        "cuda_architectures": ", ".join(cuda.architectures) or "not compiled",
+        "cuda_kernels": ", ".join(cuda.architectures) or "not compiled",
         "cuda_runtime": cuda.runtime or "none",
         "cuda_driver": cuda.driver or "none",
         **(found or {"cuda_devices": f"none: {cuda.problem}"}),

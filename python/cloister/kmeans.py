@@ -160,12 +160,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         random_state = check_random_state(self.random_state)
         is_cosine = self.metric == "cosine"
         if is_cosine:
-            mean = np.zeros(data.shape[1])
-            self._shift = mean.astype(np.float32)
-            rows = CentredRows.on_sphere(on_host(data))
+            rows, mean = CentredRows.on_sphere(on_host(data)), np.zeros(data.shape[1])
         else:
             rows, mean = CentredRows.around_mean(data)
-            self._shift = mean.astype(np.float32)
+        self._shift = mean.astype(np.float32)
         rows = placed_on(devices, rows).with_codes(self.n_clusters)
         tolerance = self.tol * _mean_variance(rows, (mean - self._shift).astype(np.float32))
 
@@ -183,6 +181,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 best = inertia
                 self.cluster_centers_ = centres
                 labels, self.n_iter_ = assignment.labels, result.n_iter
+        self.labels_: Any
         self.labels_, self.inertia_ = returned_like(given, labels), best
         self._warn_of_duplicates(labels)
         return self
@@ -266,10 +265,8 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if not np.isfinite(centres).all():
             raise InvalidInput("init contains NaN or infinity: pass finite centres")
         if self.metric == "cosine":
-            start = CentredRows.on_sphere(centres, "init")
-        else:
-            start = CentredRows.around(centres, self._shift, "init")
-        return np.asarray(start.values)
+            return on_host(CentredRows.on_sphere(centres, "init").values)
+        return on_host(CentredRows.around(centres, self._shift, "init").values)
 
     def _assign(self, rows: CentredRows, centres: Array) -> tuple[Array, Array]:
         """Return labels and squared distances, for fit and predict alike."""
