@@ -39,18 +39,26 @@ __global__ void __launch_bounds__(block_threads)
   const double norm_squared = group_sum<norm_lanes>(sum);
   const bool is_finite = norm_squared <= 1.7976931348623157e308;
   const double factor = clip_factor(__dsqrt_rn(norm_squared), clip);
-  auto code = [&](int64_t j) { return is_finite ? scaled(as_float(values[j]), factor) : 0; };
 
-  const int steps = steps_into_ball<norm_lanes>(clip.bound, [&](int taken) {
+  // Returns this lane's part of the sum of their squares, taken of the codes as they are stored.
+  auto store = [&](auto&& code) {
     int64_t squares = 0;
     for (int64_t j = lane; j < length; j += norm_lanes) {
-      const int64_t value = after_steps(code(j), taken);
-      squares += value * value;
+      own[j] = static_cast<int16_t>(code(j));
+      const int64_t stored = own[j];
+      squares += stored * stored;
     }
     return squares;
-  });
-  for (int64_t j = lane; j < length; j += norm_lanes) {
-    own[j] = static_cast<int16_t>(after_steps(code(j), steps));
+  };
+  // The rows may be the caller's memory, which others write to while we read. The guarantee rests
+  // on the check below: it is of our own memory, where a lane meets no codes but its own.
+  int64_t squares =
+      store([&](int64_t j) { return is_finite ? scaled(as_float(values[j]), factor) : 0; });
+  for (int steps = 1; steps <= becomes_zero; ++steps) {
+    const bool is_inside = group_sum<norm_lanes>(squares) <= clip.bound * clip.bound;
+    if (__all_sync(whole_warp, is_inside)) break;
+    if (is_inside) continue;
+    squares = store([&](int64_t j) { return steps < becomes_zero ? towards_zero(own[j]) : 0; });
   }
   if (is_row && lane == 0) valid[row] = is_finite;
 }

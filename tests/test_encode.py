@@ -122,6 +122,19 @@ def test_no_random_row_leaves_the_ball(rng, dtype):
         assert norms_squared(codes).max() <= CODE_BOUND**2
 
 
+def test_rows_that_change_while_they_are_read_stay_in_the_ball(emulated_cuda, rng):
+    """Others may write to a caller's device memory between two reads; here the codes are written
+    over it, eight places on, where they read as numbers far beyond the norm that was measured."""
+    n, d, ahead = 16, 64, 8
+    halves = rng.choice([-4000.0, 4000.0], size=(n * d + ahead)).astype(np.float16)
+    memory = _backend.DeviceArray.copy_of(halves, 0)
+    rows = memory[: n * d].reshape(n, d)
+    codes = _backend.DeviceArray((n, d), "int16", 0, memory.address + 2 * ahead, memory)
+    valid = _backend.DeviceArray.empty((n,), np.bool_, 0)
+    _backend.encode(rows, CodeGrid(d, 30_000.0).row_clip, codes, valid)
+    assert norms_squared(codes.numpy()).max() <= CODE_BOUND**2
+
+
 def adversarial_rows(rng, d, n):
     """Rows built to round outwards: few-hot, equal, half-way, subnormal and huge coordinates."""
     rows = np.zeros((n, d))
