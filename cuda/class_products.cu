@@ -51,7 +51,7 @@ void split_weights(const int16_t* weights, int64_t classes, int64_t d, int64_t p
 }
 
 void write_class_products(const ClassProducts& task, const Execution& execution) {
-  allow_shared(multiply_classes, product_shared_bytes);
+  allow_shared(multiply_classes);
   launch(multiply_classes,
          {divide_up(task.row_count, product_side), divide_up(task.classes, product_side)},
          product_threads, product_shared_bytes, execution, task);

@@ -108,7 +108,7 @@ void scan_rows(const NearestRows& task, const int32_t* listed, int64_t count, Ne
   const bool keeps_rows = row_warps * warp_bytes <= limits.shared_bytes;
   const size_t shared_bytes = keeps_rows ? static_cast<size_t>(row_warps * warp_bytes) : 0;
   auto* const kernel = keeps_rows ? scan_tile<true> : scan_tile<false>;
-  allow_shared(kernel, shared_bytes);
+  allow_shared(kernel);
 
   const int64_t block_rows = pair_rows * row_warps;
   const int64_t block_centres = pair_centres * (block_warps / row_warps);

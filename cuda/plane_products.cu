@@ -63,7 +63,7 @@ int64_t tile_count(int64_t rows, int64_t columns, bool triangle) {
 }  // namespace
 
 void add_plane_products(const PlaneProducts& task, int64_t slices, const Execution& execution) {
-  allow_shared(add_tiles, product_shared_bytes);
+  allow_shared(add_tiles);
   launch(add_tiles, {tile_count(task.rows, task.columns, task.triangle), slices, planes},
          product_threads, product_shared_bytes, execution, task);
 }

@@ -102,12 +102,6 @@ void launch(void (*kernel)(Expected...), Grid3 blocks, int threads, size_t share
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Expected>(arguments)...));
 }
 
-template <class Kernel>
-void allow_shared(Kernel* kernel, size_t bytes) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(bytes)));
-}
-
 // Of the device in use.
 struct DeviceLimits {
   int processors;        // streaming multiprocessors
@@ -115,6 +109,15 @@ struct DeviceLimits {
   int64_t cache_bytes;   // of the second level
 };
 DeviceLimits device_limits();
+
+// Lets a kernel without shared memory of its own have as much as a block can. The limit belongs to
+// the kernel and the device, not to a launch: if each call set what it needs, one of another thread
+// could lower it between this and the launch.
+template <class Kernel>
+void allow_shared(Kernel* kernel) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(device_limits().shared_bytes)));
+}
 
 // Keeps at most a few steps of a long kernel in the stream's queue, and asks for signals.
 class Pace {

@@ -8,7 +8,7 @@ void run_shape(const ScreenTask& task, const RowTile* tiles, int64_t tile_count,
                const Execution& execution) {
   const int64_t slices = task.stride / slice_bytes;
   const size_t bytes = Shape::shared_bytes(slices, is_resident);
-  allow_shared(screen_rows<Kind, Shape>, bytes);
+  allow_shared(screen_rows<Kind, Shape>);
   launch(screen_rows<Kind, Shape>, {tile_count * (screen_tile_rows / Shape::rows)}, Shape::threads,
          bytes, execution, task, tiles, slices, is_resident);
 }

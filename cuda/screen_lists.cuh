@@ -168,6 +168,7 @@ __device__ __forceinline__ void shorten_lists(const RowNumbers& rows, Candidate*
     if (lane < count) own = list[lane];
     const bool stays = lane < count && own.lower <= limit_of(rows, row);
     const uint32_t kept = __ballot_sync(whole_warp, stays);
+    __syncwarp();  // all have read before any writes: a ballot orders no memory
     if (stays) list[__popc(kept & ((1u << lane) - 1))] = own;
     if (lane == 0) rows.counts[row] = __popc(kept);
     __syncwarp();
