@@ -16,8 +16,9 @@ class Module:
 
     architectures = "80,90"
 
-    def __init__(self, count=0, driver=0, runtime=13000):
-        self.device_count = lambda: count
+    def __init__(self, driver=0, runtime=13000, capabilities=()):
+        self.device_count = lambda: len(capabilities)
+        self.describe = lambda number: {"capability": capabilities[number]}
         self.driver_version = lambda: driver
         self.runtime_version = lambda: runtime
 
@@ -41,6 +42,10 @@ REASONS = {
     "old driver": (
         Module(driver=12080),
         r"driver supports CUDA 12\.8, but the kernels need 13\.0 or newer; update the driver",
+    ),
+    "old device": (
+        Module(capabilities=[(7, 5)], driver=13000),
+        r"cuda:0 has compute capability 7\.5, but the kernels need 8\.0 or newer",
     ),
     "no device": (Module(driver=13010), r"driver \(CUDA 13\.1.*finds no GPU.*nvidia-smi"),
 }
@@ -74,6 +79,17 @@ def test_devices_that_are_there(two_devices):
     assert _backend.resolve_devices("cuda:1") == (1,)
     with pytest.raises(DeviceError, match=r"GPU number 7, but there are 2: cuda:0 to cuda:1"):
         _backend.resolve_devices("cuda:7")
+
+
+def test_devices_too_old_for_the_kernels_are_left_out(found):
+    found(Module(capabilities=[(6, 1), (8, 9), (12, 0)]))
+    assert _backend.resolve_devices("cuda") == (1, 2)
+    assert _backend.resolve_devices("auto") == (1, 2)
+    assert _backend.resolve_devices("cuda:2") == (2,)
+    with pytest.raises(
+        DeviceError, match=r"device='cuda:0' has compute capability 6\.1.*need 8\.0"
+    ):
+        _backend.resolve_devices("cuda:0")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:01", "CPU", ""])

@@ -100,7 +100,7 @@ def resolve_devices(device: Any, name: str = "device") -> Devices:
         return ()
     problem = device_problem()
     if problem is None:
-        return _numbers(device, library.device_kernels().device_count(), name)
+        return _numbers(device, library.device_kernels(), name)
     if device != "auto":
         raise DeviceError(f"{name}={device!r}: {problem}; {name}='cpu' gives the same results")
     if not _warned:
@@ -114,17 +114,44 @@ def resolve_devices(device: Any, name: str = "device") -> Devices:
     return ()
 
 
-def _numbers(device: str, count: int, name: str) -> Devices:
+def _numbers(device: str, module: DeviceKernels, name: str) -> Devices:
+    usable = _usable(module)
     if ":" not in device:
-        return tuple(range(count))
-    number = int(device.partition(":")[2])
+        return usable
+    number, count = int(device.partition(":")[2]), module.device_count()
     if number >= count:
         last = "" if count == 1 else f" to cuda:{count - 1}"
         raise DeviceError(
             f"{name}={device!r} is GPU number {number}, but there are {count}: cuda:0{last}; "
             "CUDA_VISIBLE_DEVICES may hide others"
         )
+    if number not in usable:
+        raise DeviceError(
+            f"{name}={device!r} {_too_old(module, number)}; {name}='cuda' takes others"
+        )
     return (number,)
+
+
+def _usable(module: DeviceKernels) -> Devices:
+    """Return the GPUs that are new enough for the machine code; PTX serves those newer than it."""
+    numbers = range(module.device_count())
+    return tuple(n for n in numbers if _capability(module, n) >= _oldest(module))
+
+
+def _capability(module: DeviceKernels, number: int) -> tuple[int, int]:
+    found: tuple[int, int] = module.describe(number)["capability"]
+    return found
+
+
+def _oldest(module: DeviceKernels) -> tuple[int, int]:
+    """Return the least compute capability that kernels were compiled for."""
+    compiled = [int(name) for name in module.architectures.split(",") if name.isdecimal()]
+    return divmod(min(compiled, default=0), 10)
+
+
+def _too_old(module: DeviceKernels, number: int) -> str:
+    shown = ["{}.{}".format(*pair) for pair in (_capability(module, number), _oldest(module))]
+    return f"has compute capability {shown[0]}, but the kernels need {shown[1]} or newer"
 
 
 def device_problem() -> str | None:
@@ -140,7 +167,7 @@ def device_problem() -> str | None:
     except ImportError as error:
         return f"the CUDA kernels cannot be loaded ({error}); install cloister anew"
     if module.device_count() > 0:
-        return None
+        return None if _usable(module) else f"cuda:0 {_too_old(module, 0)}"
     driver, runtime = module.driver_version(), module.runtime_version()
     needed = f"{_shown_version(runtime // 1000 * 1000)} or newer"
     if driver == 0:
