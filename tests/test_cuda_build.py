@@ -1,7 +1,9 @@
 """The compiled module of device kernels: what it holds, and that it needs no GPU to be imported."""
 
 import importlib.util
+import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, files
@@ -95,3 +97,45 @@ def test_the_module_is_imported_where_there_is_no_driver(module):
         env={"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(cloister.__file__).parents[1])},
     )
     assert out.stdout.split() == ["0", ",".join(ARCHITECTURES)]
+
+
+# What may lie on a machine as nvcc: that of Ubuntu 22.04, which knows no compute_90, and a wreck.
+NVCCS = {
+    "old": """#!/bin/sh
+        case "$*" in
+            --version) echo "Cuda compilation tools, release 11.5, V11.5.119" ;;
+            *compute_90*) echo "nvcc fatal: Unsupported gpu architecture" >&2; exit 1 ;;
+            *) exec {nvcc} "$@" ;;
+        esac
+        """,
+    "broken": "#!/bin/sh\nexit 1\n",
+}
+
+
+@pytest.mark.parametrize("kind", NVCCS)
+def test_an_nvcc_that_cannot_serve_is_left_alone(kind, tmp_path):
+    pybind11 = pytest.importorskip("pybind11")
+    cmake, nvcc = shutil.which("cmake"), shutil.which("nvcc")
+    if cmake is None or (kind == "old" and nvcc is None):
+        pytest.skip("cmake, or an nvcc to stand for an old one, is not installed")
+    fake = tmp_path / "nvcc"
+    fake.write_text(NVCCS[kind].format(nvcc=nvcc))
+    fake.chmod(0o755)
+
+    def configure(cuda):
+        options = [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", f"-DCLOISTER_CUDA={cuda}"]
+        sources = str(Path(__file__).parents[1])
+        return subprocess.run(
+            [cmake, "-S", sources, "-B", str(tmp_path / cuda), *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "CUDACXX": str(fake)},
+        )
+
+    without = configure("AUTO")
+    assert without.returncode == 0, without.stderr
+    assert "no CUDA kernels, as" in without.stdout
+    refused = configure("ON")
+    assert refused.returncode != 0
+    assert "CLOISTER_CUDA=ON, but" in refused.stderr
