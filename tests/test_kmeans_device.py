@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloister import KMeans, device_windows
+from cloister import KMeans, _backend, device_windows
 from cloister._backend import DeviceArray
 from cloister.centred_rows import CentredRows
 from cloister.device_centred_rows import placed_on
@@ -78,6 +78,16 @@ def test_rows_larger_than_the_devices_memory_are_streamed(rows, monkeypatch):
     model = fitted(rows, "cuda")
     assert_equal(model, whole)
     assert (model.transform(rows) == whole.transform(rows)).all()
+
+
+def test_rows_that_fit_a_device_without_what_is_known_of_them_are_streamed(rng, monkeypatch):
+    monkeypatch.setattr(device_windows, "_WINDOW_BYTES", 1)
+    rows = rng.normal(size=(30_000, 16)).astype(np.float32)
+    free, whole = _backend.free_memory(0)
+    monkeypatch.setenv("CLOISTER_EMULATED_MEMORY", str(whole - free + rows.nbytes * 5 // 4))
+    options = {"n_clusters": 8, "max_iter": 2, "random_state": 0}
+    device = KMeans(device="cuda", **options).fit(rows)
+    assert_equal(device, KMeans(device="cpu", **options).fit(rows))
 
 
 @pytest.mark.parametrize("room", [8, 1])

@@ -7,7 +7,10 @@ from cloister import _backend
 from cloister._backend import CANDIDATE_BLOCK, DeviceArray
 
 _WINDOW_BYTES = 1 << 28  # on their way to the device at a time
-_ROOM = 8  # this part of a device's memory is left to labels, states and kernels
+_ROOM = 8  # this part of a device's memory is left to centres and kernels
+# And so many bytes for each row: closest distances to 13 candidates of k-means++, those of 65,536
+# clusters, their bits and weights; later keys, labels, weights and distances, which are fewer.
+_STATE_BYTES = 72
 
 
 class DeviceWindows:
@@ -42,7 +45,7 @@ class DeviceWindows:
             self.device = values.device
             return
         free, whole = _backend.free_memory(device)
-        if values.nbytes + whole // _ROOM <= free:
+        if values.nbytes + _STATE_BYTES * len(values) + whole // _ROOM <= free:
             self.values = DeviceArray.copy_of(values, device)
         else:
             self.page_lock = _backend.PageLock(values, device)
