@@ -9,7 +9,7 @@ import pytest
 
 from cloister import _backend
 from cloister._backend import DeviceArray, Placement
-from cloister.errors import InvalidInput, InvalidType
+from cloister.errors import DeviceError, InvalidInput, InvalidType
 from foreign_arrays import ForeignArray, InterfaceArray, VersionedArray, normal_rows
 
 pytestmark = pytest.mark.usefixtures("emulated_cuda")
@@ -55,6 +55,20 @@ def test_memory_is_given_back(emulated_cuda):
     del view
     emulated_cuda.synchronize(0)
     assert emulated_cuda.memory()[0] == before
+
+
+def test_what_a_failed_device_holds_is_dropped_in_silence(emulated_cuda, monkeypatch):
+    """pytest makes an error of a finalizer a failure."""
+    array = DeviceArray.empty((3,), np.int8, 0)
+
+    def fail(*_):
+        raise RuntimeError("CUDA: an illegal memory access was encountered")
+
+    monkeypatch.setattr(emulated_cuda, "current_device", fail)
+    with pytest.raises(DeviceError, match="cuda:0: CUDA: an illegal"):
+        array.numpy()
+    del array
+    gc.collect()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int16", "bool"])

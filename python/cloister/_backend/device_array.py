@@ -1,6 +1,7 @@
 """Arrays in the memory of a device: what the kernels of a device take and fill."""
 
 import weakref
+from contextlib import suppress
 from math import prod
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from cloister._backend import library
 from cloister._backend.devices import using
 from cloister._backend.dlpack import CODES, CUDA, foreign_array
 from cloister._backend.library import DeviceKernels
-from cloister.errors import InvalidInput, InvalidType
+from cloister.errors import DeviceError, InvalidInput, InvalidType
 
 
 class _Memory:
@@ -25,7 +26,9 @@ class _Memory:
 
 
 def _release(address: int, device: int, owner: DeviceKernels) -> None:
-    with using(device, module=owner) as module:
+    # After a failed kernel, or in a forked process, the device does nothing more: nobody waits for
+    # this memory, and whoever drops an array asked for nothing that could fail.
+    with suppress(DeviceError), using(device, module=owner) as module:
         module.release(address, 0)
 
 

@@ -230,8 +230,9 @@ def using(
         If the device fails, or has too little free memory.
     """
     module = module or library.device_kernels()
-    before = module.current_device()
+    before = device
     try:
+        before = module.current_device()
         module.use_device(device)
         yield module
     except MemoryError as error:

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -39,7 +39,7 @@ class _PinnedMemory:
 
 
 def _release(address: int, device: int, owner: DeviceKernels) -> None:
-    with using(device, module=owner) as module:
+    with suppress(DeviceError), using(device, module=owner) as module:  # as for a device's memory
         module.release_pinned(address)
 
 
@@ -75,7 +75,7 @@ class PageLock:
 
 
 def _unlock(address: int, device: int, owner: DeviceKernels) -> None:
-    with using(device, module=owner) as module:
+    with suppress(DeviceError), using(device, module=owner) as module:
         module.unlock_pages(address)
 
 
