@@ -87,11 +87,15 @@ void register_memory(py::module_& m) {
   });
   // Page-locked: copies from and to it run beside kernels, at the speed of the bus.
   m.def("allocate_pinned", [](size_t bytes) {
+    const py::gil_scoped_release release;  // a second for a few gigabytes
     void* memory = nullptr;
     check(cudaHostAlloc(&memory, std::max<size_t>(bytes, 1), cudaHostAllocDefault));
     return address_of(memory);
   });
-  m.def("release_pinned", [](Address memory) { (void)cudaFreeHost(handle<void*>(memory)); });
+  m.def("release_pinned", [](Address memory) {
+    const py::gil_scoped_release release;
+    (void)cudaFreeHost(handle<void*>(memory));
+  });
   // The same for memory that is there already; false where the system does not allow it.
   m.def("lock_pages", [](Address memory, size_t bytes) {
     const py::gil_scoped_release release;
@@ -99,7 +103,10 @@ void register_memory(py::module_& m) {
     (void)cudaGetLastError();
     return error == cudaSuccess;
   });
-  m.def("unlock_pages", [](Address memory) { (void)cudaHostUnregister(at<void>(memory)); });
+  m.def("unlock_pages", [](Address memory) {
+    const py::gil_scoped_release release;
+    (void)cudaHostUnregister(at<void>(memory));
+  });
   // Both return before the copy is done; either end may be the host's or the device's.
   m.def("copy", [](Address to, Address from, size_t bytes, Address stream) {
     const py::gil_scoped_release release;

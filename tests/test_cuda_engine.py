@@ -223,3 +223,16 @@ def test_shares_of_devices_are_even(devices, rows):
         ],
         DeviceArray,
     )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DeviceError])
+def test_threads_of_other_devices_stop_where_one_fails(error):
+    """A pool waits for all of its threads: without a word they would go through all blocks."""
+    stopped = []
+
+    def fail(stop):
+        raise error("cuda:0")
+
+    with pytest.raises(error):
+        cuda._add_parts((), [fail, lambda stop: stopped.append(stop.wait(timeout=60))])
+    assert stopped == [True]

@@ -1,9 +1,10 @@
 """The engine of GPUs: codes on the devices, or streamed to them, and the integers of the host."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from itertools import islice
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,17 +137,26 @@ class _Kept:
         yield from zip(_backend.uploads(self._pinned, self._device), self._offsets, strict=True)
 
 
-def _asked(ask: Ask, shaped: Sums, blocks: Callable[[], Iterator[Block]]) -> Sums:
+def _asked(ask: Ask, shaped: Sums, blocks: Callable[[], Iterator[Block]], stop: Event) -> Sums:
     """Return what is added up over some blocks, in arrays shaped like `shaped`."""
     own = tuple(np.zeros_like(each) for each in shaped)
     for block in blocks():
+        if stop.is_set():
+            break
         ask(block, own)
     return own
 
 
-def _add_parts(sums: Sums, parts: Sequence[Callable[[], Sums]]) -> None:
+def _add_parts(sums: Sums, parts: Sequence[Callable[[Event], Sums]]) -> None:
     """Add what each part returns, modulo 2^64; each runs in a thread of its own."""
+    stop = Event()
     with ThreadPoolExecutor(len(parts)) as pool:
-        for found in [future.result() for future in [pool.submit(part) for part in parts]]:
-            for total, own in zip(sums, found, strict=True):
-                np.add(total, own, out=total)
+        futures = [pool.submit(part, stop) for part in parts]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()  # after a signal or a failure: the pool is left when all threads are done
+    # All of them first: where one failed, what others found is not whole.
+    for found in [future.result() for future in futures]:
+        for total, own in zip(sums, found, strict=True):
+            np.add(total, own, out=total)
