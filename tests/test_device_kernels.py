@@ -3,6 +3,8 @@
 With a GPU it runs there too: ``pytest -m cuda`` is what compute-sanitizer watches.
 """
 
+from threading import Thread
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,20 @@ def test_no_kernel_depends_on_the_order_of_its_threads(
     monkeypatch.setenv("CLOISTER_EMULATED_ORDER", order)
     with on_device():
         assert hashes(rows) == expected
+
+
+def test_a_device_without_memory_pools(emulated_cuda, monkeypatch, rows, expected):
+    monkeypatch.setenv("CLOISTER_EMULATED_POOLS", "0")
+    found = []
+
+    def work():  # what a device offers is asked once a thread
+        with on_device():
+            found.extend(hashes(rows))
+
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == expected
 
 
 def test_other_rows_have_other_hashes(emulated_cuda, rows, expected):
