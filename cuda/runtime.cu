@@ -28,18 +28,27 @@ void poll(Query&& query, const Execution& execution) {
   }
 }
 
-// Freed scratch stays with the process: asking the driver for memory anew takes milliseconds.
-void keep_freed_memory() {
+// Whether the device in use allocates in the order of streams; asked once a device and thread.
+// Freed scratch then stays with the process: asking the driver for memory anew takes milliseconds.
+bool has_memory_pool() {
+  enum class Pool : char { unknown, none, kept };
+  thread_local std::vector<Pool> pools;
   int device = 0;
   check(cudaGetDevice(&device));
-  thread_local std::vector<bool> done;
-  if (static_cast<size_t>(device) < done.size() && done[static_cast<size_t>(device)]) return;
-  cudaMemPool_t pool{};
-  check(cudaDeviceGetDefaultMemPool(&pool, device));
-  uint64_t most = uint64_t{1} << 30;
-  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &most));
-  done.resize(std::max(done.size(), static_cast<size_t>(device) + 1));
-  done[static_cast<size_t>(device)] = true;
+  pools.resize(std::max(pools.size(), static_cast<size_t>(device) + 1), Pool::unknown);
+  Pool& known = pools[static_cast<size_t>(device)];
+  if (known == Pool::unknown) {
+    int is_supported = 0;
+    check(cudaDeviceGetAttribute(&is_supported, cudaDevAttrMemoryPoolsSupported, device));
+    known = is_supported ? Pool::kept : Pool::none;
+    if (is_supported) {
+      cudaMemPool_t pool{};
+      check(cudaDeviceGetDefaultMemPool(&pool, device));
+      uint64_t most = uint64_t{1} << 30;
+      check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &most));
+    }
+  }
+  return known == Pool::kept;
 }
 
 }  // namespace
@@ -57,14 +66,18 @@ void wait(const Execution& execution) {
 }
 
 void* allocate_scratch(size_t bytes, cudaStream_t stream) {
-  keep_freed_memory();
   void* memory = nullptr;
-  check(cudaMallocAsync(&memory, std::max<size_t>(bytes, 16), stream));
+  bytes = std::max<size_t>(bytes, 16);
+  check(has_memory_pool() ? cudaMallocAsync(&memory, bytes, stream) : cudaMalloc(&memory, bytes));
   return memory;
 }
 
 void release_scratch(void* memory, cudaStream_t stream) noexcept {
-  (void)cudaFreeAsync(memory, stream);  // after a failed kernel nothing can be freed, nor need be
+  try {  // after a failed kernel nothing can be freed, nor need be
+    (void)(has_memory_pool() ? cudaFreeAsync(memory, stream) : cudaFree(memory));
+  } catch (const DeviceError&) {
+    (void)cudaGetLastError();
+  }
 }
 
 void add_to_host(int64_t* out, const Scratch<unsigned long long>& tally,

@@ -64,6 +64,12 @@ def target(request):
         yield request.param
 
 
+@pytest.fixture(params=["emulated", *[DEVICE] * HAS_GPU])
+def device_kernels(request):
+    """The device kernels alone: emulated, and on a GPU."""
+    return request.getfixturevalue("emulated_cuda" if request.param == "emulated" else "cuda")
+
+
 @pytest.fixture
 def restore_threads():
     yield

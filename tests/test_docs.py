@@ -20,6 +20,7 @@ DOCUMENTS = [
     "docs/privacy.md",
     "docs/design.md",
     "docs/benchmarks.md",
+    "docs/cuda.md",
     "docs/plan.md",
     "docs/quality.md",
     "docs/decoders.md",

@@ -155,6 +155,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     case cudaDevAttrL2CacheSize:
       *value = int(setting("CLOISTER_EMULATED_CACHE", 1 << 20));
       break;
+    case cudaDevAttrMemoryPoolsSupported:
+      *value = int(setting("CLOISTER_EMULATED_POOLS", 1));
+      break;
     case cudaDevAttrComputeCapabilityMajor:
       *value = 8;
       break;
@@ -206,6 +209,7 @@ cudaError_t cudaFree(void* memory) {
   return cudaSuccess;
 }
 cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t) {
+  if (!setting("CLOISTER_EMULATED_POOLS", 1)) die("memory of a pool, but there are none:", nullptr);
   return cudaMalloc(memory, bytes);
 }
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
