@@ -44,8 +44,10 @@ bool has_memory_pool() {
     if (is_supported) {
       cudaMemPool_t pool{};
       check(cudaDeviceGetDefaultMemPool(&pool, device));
-      uint64_t most = uint64_t{1} << 30;
-      check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &most));
+      uint64_t kept = 0;  // other libraries may have asked for more
+      check(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
+      kept = std::max(kept, uint64_t{1} << 30);
+      check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
     }
   }
   return known == Pool::kept;

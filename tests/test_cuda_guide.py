@@ -27,8 +27,9 @@ def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     pytest.importorskip("torch")
     module = import_module("bench_cuda")
-    monkeypatch.setattr(import_module("cuda_cases"), "HAS_GPU", False)
-    monkeypatch.setattr(import_module("cuda_cases"), "DEVICE", "cpu")
+    for name in ("cuda_problem", "cuda_cases"):
+        monkeypatch.setattr(import_module(name), "HAS_GPU", False)
+        monkeypatch.setattr(import_module(name), "DEVICE", "cpu")
     return module
 
 

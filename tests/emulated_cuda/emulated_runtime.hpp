@@ -87,6 +87,9 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
 using cudaMemPool_t = void*;
 enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold = 4 };
 inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t*, int) { return cudaSuccess; }
+inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+  return cudaSuccess;
+}
 inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
   return cudaSuccess;
 }
@@ -104,9 +107,12 @@ cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end);
 
+// A kernel may have more than 48 KiB of dynamic shared memory once it has been allowed so much.
+cudaError_t allow_dynamic_shared(const void* kernel, int bytes);
+bool may_have_dynamic_shared(const void* kernel, size_t bytes);
 template <class Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
-  return cudaSuccess;
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+  return allow_dynamic_shared(reinterpret_cast<const void*>(kernel), bytes);
 }
 template <class Kernel>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, int, size_t) {
@@ -138,6 +144,9 @@ template <class... Expected, class... Actual>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...),
                                Actual&&... arguments) {
   const cudaLaunchConfig_t launched = *config;
+  if (!may_have_dynamic_shared(reinterpret_cast<const void*>(kernel), launched.dynamicSmemBytes)) {
+    return cudaErrorInvalidValue;
+  }
   std::tuple<Expected...> copies(std::forward<Actual>(arguments)...);
   std::apply([](const auto&... each) { (emulated::check_argument(each), ...); }, copies);
   emulated::enqueue(launched.stream, [launched, kernel, copies] {

@@ -39,6 +39,7 @@ std::recursive_mutex lock;  // kernels share static memory: one thing at a time
 EmulatedStream default_stream;
 std::set<EmulatedStream*> streams{&default_stream};
 std::map<std::uintptr_t, std::unique_ptr<GuardedMemory>> device_memory;
+std::map<const void*, size_t> allowed_shared;  // by kernel
 size_t allocated = 0;
 thread_local int current_device = 0;
 
@@ -171,6 +172,19 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = int(setting("CLOISTER_EMULATED_SHARED_MEMORY", 163 << 10));
   }
   return cudaSuccess;
+}
+cudaError_t allow_dynamic_shared(const void* kernel, int bytes) {
+  const std::lock_guard guard(lock);
+  int most = 0;
+  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
+  if (bytes > most) return cudaErrorInvalidValue;
+  allowed_shared[kernel] = static_cast<size_t>(bytes);
+  return cudaSuccess;
+}
+bool may_have_dynamic_shared(const void* kernel, size_t bytes) {
+  const std::lock_guard guard(lock);
+  const auto found = allowed_shared.find(kernel);
+  return bytes <= (48 << 10) || (found != allowed_shared.end() && bytes <= found->second);
 }
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = 13000;

@@ -189,9 +189,19 @@ void multiply_int8(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&
            [](int32_t sum, uint32_t x, uint32_t y) { return __dp4a(int(x), int(y), sum); });
 }
 
+// Cuts the sum off where a processor would round it, as tensor cores do.
+float cut_sum(float sum, double product) {
+  const double exact = sum + product;
+  const float near = float(exact);
+  return std::abs(double(near)) > std::abs(exact) ? std::nextafterf(near, 0.0f) : near;
+}
+
 void multiply_float16(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   multiply(sums, a, b, [](float sum, uint32_t x, uint32_t y) {
-    return sum + half_at(x, 0) * half_at(y, 0) + half_at(x, 1) * half_at(y, 1);
+    for (int half = 0; half < 2; ++half) {
+      sum = cut_sum(sum, double(half_at(x, half)) * double(half_at(y, half)));
+    }
+    return sum;
   });
 }
 

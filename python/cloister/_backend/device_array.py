@@ -36,7 +36,8 @@ class DeviceArray:
     """A C-contiguous array in the memory of one GPU.
 
     Other libraries take it without a copy: ``torch.from_dlpack(array)``, ``cupy.asarray(array)``.
-    `numpy` copies it to the host. Slices of rows share its memory.
+    `numpy` copies it to the host. Slices of rows share its memory. It is given back when nobody
+    holds it: wait for work on streams of your own before you let go.
 
     Parameters
     ----------
