@@ -3,6 +3,7 @@
 With a GPU it runs there too: ``pytest -m cuda`` is what compute-sanitizer watches.
 """
 
+import signal
 from threading import Thread
 
 import numpy as np
@@ -135,6 +136,29 @@ def test_a_device_without_memory_pools(emulated_cuda, monkeypatch, rows, expecte
     thread.start()
     thread.join()
     assert found == expected
+
+
+def test_a_signal_ends_a_kernel_and_spoils_nothing(emulated_cuda, rows, expected):
+    class Stop(Exception):
+        pass
+
+    def stop(number, frame):
+        raise Stop
+
+    codes = DeviceArray.copy_of(np.zeros((200_000, 64), np.int16), 0)  # seconds of work
+    partition = Partition(np.zeros((1, 64, 64), np.int16), np.array([0, len(codes)]))
+    counts, sums = np.zeros((1, 64), np.int64), np.zeros((1, 64, 64), np.int64)
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(Stop):
+            _backend.tally(codes, partition, None, counts, sums)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not counts.any()  # it did not run to its end
+    with on_device():
+        assert hashes(rows) == expected
 
 
 def test_other_rows_have_other_hashes(emulated_cuda, rows, expected):

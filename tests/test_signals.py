@@ -45,8 +45,8 @@ def assert_signal_stops(name, target):
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_signal_stops_the_kernel(name, target):
-    assert_signal_stops(name, target)
+def test_signal_stops_the_kernel(name, host_target):
+    assert_signal_stops(name, host_target)
 
 
 @pytest.mark.parametrize("name", FITS)
