@@ -53,6 +53,32 @@ bool has_memory_pool() {
   return known == Pool::kept;
 }
 
+// Where a thread receives sums: page-locked, so that they come at the speed of the bus.
+class Staging {
+ public:
+  static constexpr int64_t count = 1 << 19;
+  Staging() {
+    void* memory = nullptr;
+    if (cudaHostAlloc(&memory, bytes, cudaHostAllocDefault) == cudaSuccess) {
+      locked_ = static_cast<unsigned long long*>(memory);
+    } else {
+      (void)cudaGetLastError();
+      pageable_.resize(count);
+    }
+  }
+  ~Staging() {
+    if (locked_) (void)cudaFreeHost(locked_);  // fails, to no harm, when the process ends
+  }
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+  unsigned long long* values() { return locked_ ? locked_ : pageable_.data(); }
+
+ private:
+  static constexpr size_t bytes = count * sizeof(unsigned long long);
+  unsigned long long* locked_ = nullptr;
+  std::vector<unsigned long long> pageable_;
+};
+
 }  // namespace
 
 void check(cudaError_t error) {
@@ -84,9 +110,16 @@ void release_scratch(void* memory, cudaStream_t stream) noexcept {
 
 void add_to_host(int64_t* out, const Scratch<unsigned long long>& tally,
                  const Execution& execution) {
-  const std::vector<unsigned long long> values = tally.download(execution);
-  for (size_t i = 0; i < values.size(); ++i) {
-    out[i] = static_cast<int64_t>(static_cast<unsigned long long>(out[i]) + values[i]);
+  wait(execution);
+  thread_local Staging staging;
+  for (int64_t first = 0; first < tally.size(); first += Staging::count) {
+    const int64_t count = std::min(Staging::count, tally.size() - first);
+    const auto bytes = static_cast<size_t>(count) * sizeof(unsigned long long);
+    check(cudaMemcpy(staging.values(), tally.data() + first, bytes, cudaMemcpyDeviceToHost));
+    for (int64_t i = 0; i < count; ++i) {
+      const auto sum = static_cast<unsigned long long>(out[first + i]) + staging.values()[i];
+      out[first + i] = static_cast<int64_t>(sum);
+    }
   }
 }
 
