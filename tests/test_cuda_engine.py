@@ -202,6 +202,17 @@ def test_memory_comes_back(devices, rows, y):
     assert _backend.free_memory(0) == before
 
 
+def test_a_block_that_is_mostly_empty_keeps_no_more_than_its_rows(devices, rows, monkeypatch):
+    """Of an unknown number of rows the last block has room for many more."""
+    monkeypatch.setattr(device_blocks, "BLOCK_BYTES", 2**26)
+    devices.synchronize(0)
+    before = devices.memory()[0]
+    engine = CudaEngine(as_source(iter([rows])), grid_of(D), labelled(None, None), devices=(0,))
+    devices.synchronize(0)
+    assert before - devices.memory()[0] < 4 * D * len(rows)
+    del engine
+
+
 def test_uploads_wait_for_their_copies(devices, rng):
     arrays = []
     for length in (9, 4, 9, 1):

@@ -137,8 +137,9 @@ class _Building:
             of_rows = index[end - self._filled : end][order]
             order = order[np.argsort(of_rows, kind="stable")]
             counts = np.bincount(of_rows, minlength=n_classes)
-        if len(order) < len(codes) or (np.diff(order) < 0).any():
-            codes = codes.take(order)
+        is_mostly_empty = 2 * self._filled < len(self._codes)  # the last of an unknown number
+        if is_mostly_empty or len(order) < len(codes) or (np.diff(order) < 0).any():
+            codes = codes.take(order)  # a copy, as large as it has rows
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return DeviceBlock(self._device, codes, offsets)
 
