@@ -107,20 +107,11 @@ void register_memory(py::module_& m) {
     const py::gil_scoped_release release;
     (void)cudaHostUnregister(at<void>(memory));
   });
-  // Both return before the copy is done; either end may be the host's or the device's.
+  // Returns before the copy is done; either end may be the host's or the device's.
   m.def("copy", [](Address to, Address from, size_t bytes, Address stream) {
     const py::gil_scoped_release release;
     check(cudaMemcpyAsync(handle<void*>(to), handle<const void*>(from), bytes, cudaMemcpyDefault,
                           handle<cudaStream_t>(stream)));
-  });
-  m.def("copy_rows", [](Address to, size_t to_pitch, Address from, size_t from_pitch, size_t width,
-                        size_t rows, Address stream) {
-    const py::gil_scoped_release release;
-    check(cudaMemcpy2DAsync(handle<void*>(to), to_pitch, handle<const void*>(from), from_pitch,
-                            width, rows, cudaMemcpyDefault, handle<cudaStream_t>(stream)));
-  });
-  m.def("fill", [](Address memory, int byte, size_t bytes, Address stream) {
-    check(cudaMemsetAsync(handle<void*>(memory), byte, bytes, handle<cudaStream_t>(stream)));
   });
 }
 

@@ -21,13 +21,10 @@ inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __ddiv_rn(double a, double b) { return a / b; }
 inline double __dsqrt_rn(double a) { return __builtin_sqrt(a); }
-inline double __fma_rn(double a, double b, double c) { return __builtin_fma(a, b, c); }
 
 inline int __float2int_rn(float a) { return int(__builtin_rintf(a)); }
 inline int __double2int_rn(double a) { return int(__builtin_rint(a)); }
-inline long long __double2ll_rn(double a) { return static_cast<long long>(__builtin_rint(a)); }
 inline float __int2float_rn(int a) { return float(a); }
-inline float __uint2float_rn(unsigned a) { return float(a); }
 inline float __double2float_rn(double a) { return float(a); }
 inline int __float_as_int(float a) { return std::bit_cast<int>(a); }
 inline unsigned __float_as_uint(float a) { return std::bit_cast<unsigned>(a); }
@@ -39,7 +36,6 @@ inline int __double2hiint(double a) { return int(std::bit_cast<uint64_t>(a) >> 3
 inline double __hiloint2double(int high, int low) {
   return std::bit_cast<double>(uint64_t(uint32_t(high)) << 32 | uint32_t(low));
 }
-inline double __longlong_as_double(long long a) { return std::bit_cast<double>(a); }
 
 // The next float towards an infinity where the exact result is none.
 inline float __round_up(double exact) {
@@ -47,19 +43,10 @@ inline float __round_up(double exact) {
   return double(near) < exact ? std::nextafterf(near, INFINITY) : near;
 }
 inline float __double2float_ru(double a) { return __round_up(a); }
-inline float __fmul_ru(float a, float b) { return __round_up(double(a) * double(b)); }
 inline float __fadd_ru(float a, float b) { return __round_up(double(a) + double(b)); }
 
-inline unsigned __umulhi(unsigned a, unsigned b) {
-  return unsigned((uint64_t(a) * uint64_t(b)) >> 32);
-}
 inline int __popc(unsigned a) { return __builtin_popcount(a); }
-inline int __popcll(unsigned long long a) { return __builtin_popcountll(a); }
 inline int __ffs(int a) { return __builtin_ffs(a); }
-inline int __clz(int a) { return a ? __builtin_clz(unsigned(a)) : 32; }
-inline int __clzll(long long a) {
-  return a ? __builtin_clzll(static_cast<unsigned long long>(a)) : 64;
-}
 template <class T>
 T __ldg(const T* place) {
   return *place;

@@ -55,8 +55,6 @@ constexpr int warpSize = 32;
 
 inline void __syncthreads() { emulated::block_barrier(); }
 inline void __syncwarp(unsigned = 0xffffffffu) { emulated::exchange(0); }
-inline void __threadfence() {}
-inline void __threadfence_block() {}
 inline int __lane() { return emulated::thread().number % 32; }
 
 template <class T>
@@ -93,7 +91,6 @@ unsigned __match_any_sync(unsigned, T value) {
     bits |= unsigned(all[lane] == value) << lane;
   return bits;
 }
-inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, !predicate) == 0; }
 template <class T, class Fold>
 T __reduce_with(T value, Fold&& fold) {
@@ -124,7 +121,6 @@ inline int __syncthreads_count(int predicate) {
   return count;
 }
 inline int __syncthreads_or(int predicate) { return __syncthreads_count(predicate) != 0; }
-inline int __syncthreads_and(int predicate) { return __syncthreads_count(!predicate) == 0; }
 
 // Threads take turns: what one does between two barriers is one step to the others.
 template <class T, class Change>

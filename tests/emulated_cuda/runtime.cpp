@@ -1,6 +1,4 @@
-// Devices, streams, events and memory of the emulated runtime.
-#include <sys/mman.h>
-
+// Devices, streams, events and copies of the emulated runtime.
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -39,7 +37,6 @@ std::recursive_mutex lock;  // kernels share static memory: one thing at a time
 EmulatedStream default_stream;
 std::set<EmulatedStream*> streams{&default_stream};
 std::map<std::uintptr_t, std::unique_ptr<GuardedMemory>> device_memory;
-std::map<const void*, size_t> allowed_shared;  // by kernel
 size_t allocated = 0;
 thread_local int current_device = 0;
 
@@ -79,20 +76,6 @@ void check_copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
 
 }  // namespace
 
-GuardedMemory::GuardedMemory(size_t bytes) : bytes_(bytes) {
-  constexpr size_t page = 4096;
-  const size_t used = (bytes + page - 1) / page * page;
-  page_bytes_ = used + page;
-  pages_ = mmap(nullptr, page_bytes_, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (pages_ == MAP_FAILED) die("no memory", nullptr);
-  mprotect(static_cast<char*>(pages_) + used, page, PROT_NONE);
-  data_ = static_cast<char*>(pages_) + (used - (bytes + 15) / 16 * 16);
-  std::memset(data_, 0xA5, bytes);
-}
-
-GuardedMemory::~GuardedMemory() { munmap(pages_, page_bytes_); }
-
 void enqueue(cudaStream_t stream, std::function<void()> work) {
   const std::lock_guard guard(lock);
   EmulatedStream* queue = stream_of(stream);
@@ -108,7 +91,6 @@ void check_device_pointer(const void* pointer) {
 }  // namespace emulated
 
 using namespace emulated;
-
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
     case cudaSuccess:
@@ -126,7 +108,6 @@ const char* cudaGetErrorString(cudaError_t error) {
   }
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
-cudaError_t cudaPeekAtLastError() { return cudaSuccess; }
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = devices();
   return *count ? cudaSuccess : cudaErrorNoDevice;
@@ -172,19 +153,6 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = int(setting("CLOISTER_EMULATED_SHARED_MEMORY", 163 << 10));
   }
   return cudaSuccess;
-}
-cudaError_t allow_dynamic_shared(const void* kernel, int bytes) {
-  const std::lock_guard guard(lock);
-  int most = 0;
-  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
-  if (bytes > most) return cudaErrorInvalidValue;
-  allowed_shared[kernel] = static_cast<size_t>(bytes);
-  return cudaSuccess;
-}
-bool may_have_dynamic_shared(const void* kernel, size_t bytes) {
-  const std::lock_guard guard(lock);
-  const auto found = allowed_shared.find(kernel);
-  return bytes <= (48 << 10) || (found != allowed_shared.end() && bytes <= found->second);
 }
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = 13000;
@@ -252,24 +220,11 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
-  return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
-}
-cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
-                              size_t width, size_t height, cudaMemcpyKind kind,
-                              cudaStream_t stream) {
   {
     const std::lock_guard guard(lock);
-    if (height) {
-      check_copy(static_cast<char*>(to) + (height - 1) * to_pitch,
-                 static_cast<const char*>(from) + (height - 1) * from_pitch, width, kind);
-    }
+    check_copy(to, from, bytes, kind);
   }
-  enqueue(stream, [=] {
-    for (size_t row = 0; row < height; ++row) {
-      std::memcpy(static_cast<char*>(to) + row * to_pitch,
-                  static_cast<const char*>(from) + row * from_pitch, width);
-    }
-  });
+  enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
@@ -341,9 +296,5 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard guard(lock);
   if (event->stream) event->stream->run_until(event->count);
-  return cudaSuccess;
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
-  *milliseconds = 0;
   return cudaSuccess;
 }

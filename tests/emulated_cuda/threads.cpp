@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -206,3 +208,24 @@ void multiply_float16(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (
 }
 
 }  // namespace emulated
+
+namespace {
+
+std::mutex allowed_lock;
+std::map<const void*, size_t> allowed_shared;  // by kernel
+
+}  // namespace
+
+cudaError_t allow_dynamic_shared(const void* kernel, int bytes) {
+  const std::lock_guard guard(allowed_lock);
+  int most = 0;
+  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
+  if (bytes > most) return cudaErrorInvalidValue;
+  allowed_shared[kernel] = static_cast<size_t>(bytes);
+  return cudaSuccess;
+}
+bool may_have_dynamic_shared(const void* kernel, size_t bytes) {
+  const std::lock_guard guard(allowed_lock);
+  const auto found = allowed_shared.find(kernel);
+  return bytes <= (48 << 10) || (found != allowed_shared.end() && bytes <= found->second);
+}
